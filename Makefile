@@ -1,0 +1,61 @@
+# The commands people type. Each one sets up what it needs in .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx)
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-slow test-bounds lint wheel clean
+
+help:  ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+train: $(VENV)/installed  ## install tinycnn and train it on the bundled digits
+	$(BIN)/tinycnn train -o digits.npz
+
+test: $(VENV)/tested  ## install tinycnn and run the tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/tested  ## run the slow tests too
+	$(BIN)/python -m pytest
+
+test-bounds: $(VENV)/tested  ## run the tests on kernels that check every index
+	$(PYTHON) -m venv $(VENV)/bounds
+	$(VENV)/bounds/bin/python -m pip install --quiet --upgrade pip
+	TINYCNN_BOUNDSCHECK=1 $(VENV)/bounds/bin/python -m pip install --quiet --group test .
+	cd tests && ../$(VENV)/bounds/bin/python -m pytest -c ../pyproject.toml -m "not slow" .
+
+lint: $(VENV)/linted  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint tinycnn
+	$(BIN)/mypy
+
+wheel: $(VENV)/built  ## build the source archive and the wheel into dist/
+	$(BIN)/python -m build
+
+clean:  ## remove everything that was made here
+	rm -rf $(VENV) build dist tinycnn.egg-info digits.npz
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -f tinycnn/*.c tinycnn/*.so
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/installed: $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --editable '.[progress]'
+	touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group test
+	touch $@
+
+$(VENV)/linted: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group lint --group test
+	touch $@
+
+$(VENV)/built: $(BIN)/python
+	$(BIN)/python -m pip install --quiet build
+	touch $@

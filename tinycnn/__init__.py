@@ -1,0 +1,25 @@
+"""tinycnn: a small convolutional network for images, every layer written by hand."""
+
+from tinycnn.callbacks import Callback, History
+from tinycnn.data import Dataset, load, load_digits
+from tinycnn.model_file import load_model, save_model
+from tinycnn.network import CNN
+from tinycnn.optim import SGD
+from tinycnn.training import evaluate, fit, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CNN",
+    "SGD",
+    "Callback",
+    "Dataset",
+    "History",
+    "evaluate",
+    "fit",
+    "load",
+    "load_digits",
+    "load_model",
+    "save_model",
+    "train",
+]

@@ -1,0 +1,138 @@
+"""What arguments must be, said once: each check returns the argument in its proper form.
+
+Every message names the argument, what it is, what it must be and, where there is one, the way
+out. A value of the wrong kind is a TypeError, a wrong value or shape a ValueError.
+"""
+
+import math
+import operator
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+
+FLOAT_TYPES = (np.float32, np.float64)  # compare dtype.type, which ignores byte order
+
+
+def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return value as an array of real numbers, without a copy where it is one already.
+
+    Lists and anything with NumPy's array protocol (CPU tensors of other libraries) are taken.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: masked arrays are not supported; fill it first: {name}.filled(0)")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{name}: cannot be read as an array of numbers: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name}: needs real numbers, got dtype {array.dtype}; "
+            "convert it first, for example with .astype('float32')"
+        )
+    return array
+
+
+def as_float_array(name: str, value: npt.ArrayLike, ndim: int) -> FloatArray:
+    """Return value as a C-contiguous float32 or float64 array of ndim dimensions."""
+    array = as_array(name, value)
+    if array.dtype.type not in FLOAT_TYPES:
+        raise TypeError(
+            f"{name}: needs dtype float32 or float64, got {array.dtype}; "
+            f"convert it first: {name}.astype('float32')"
+        )
+    require_ndim(name, array, ndim)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def require_ndim(name: str, array: npt.NDArray[Any], ndim: int, layout: str = "") -> None:
+    """Raise ValueError unless the array has ndim dimensions; layout names them in the message."""
+    if array.ndim != ndim:
+        layout = f" {layout}" if layout else ""
+        raise ValueError(
+            f"{name}: needs {ndim} dimension{'s' * (ndim != 1)}{layout}, "
+            f"got {array.ndim} with shape {array.shape}"
+        )
+
+
+def require_same_dtype(**arrays: FloatArray) -> None:
+    """Raise TypeError unless all arrays have one dtype."""
+    dtypes = {name: array.dtype for name, array in arrays.items()}
+    if len(set(dtypes.values())) > 1:
+        found = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
+        raise TypeError(f"all arrays of a call need one dtype, got {found}; convert with .astype")
+
+
+def require_finite(
+    name: str, array: npt.NDArray[Any], dtype: np.dtype[Any], first_index: int = 0
+) -> None:
+    """Raise ValueError at the first value that is not finite once it is converted to dtype.
+
+    first_index is what the array's first row is called in the message, for arrays that are
+    checked in pieces.
+    """
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(dtype, copy=False))
+    if not finite.all():
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
+        place = ", ".join(str(i) for i in (first_index + index[0], *index[1:]))
+        raise ValueError(
+            f"{name}: all values must be finite as {dtype}, got {name}[{place}] = {array[index]}; "
+            "remove or replace such values first"
+        )
+
+
+def as_labels(name: str, labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[Any]:
+    """Return the labels (N,) as an array of whole numbers in [0, n_classes), of any real dtype.
+
+    The array is checked and not converted: floats that are whole numbers stay floats.
+    """
+    array = as_array(name, labels)
+    require_ndim(name, array, 1, "(N,)")
+    for start in range(0, len(array), 65536):  # in pieces: no temporary of the size of N
+        piece = array[start : start + 65536]
+        wrong = ~((piece >= 0) & (piece < n_classes) & (np.floor(piece) == piece))
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise ValueError(
+                f"{name}: labels must be whole numbers in [0, {n_classes}), "
+                f"got {name}[{start + first}] = {piece[first]}"
+            )
+    return array
+
+
+def as_count(name: str, value: Any, minimum: int) -> int:
+    """Return value as an int of at least minimum; whole floats are taken."""
+    number = as_number(name, value)
+    if not (
+        abs(number) <= sys.float_info.max and number >= minimum and number == math.floor(number)
+    ):
+        raise ValueError(f"{name}: must be a whole number of at least {minimum}, got {value}")
+    return int(number)
+
+
+def as_rate(name: str, value: Any) -> float:
+    """Return value as a finite float that is not negative."""
+    number = as_number(name, value)
+    if not 0 <= number <= sys.float_info.max:
+        raise ValueError(f"{name}: must be finite and not negative, got {value}")
+    return float(number)
+
+
+def as_number(name: str, value: Any) -> int | float:
+    """Return value as a Python number (NumPy scalars are taken, strings and bools are not)."""
+    if isinstance(value, (bool, np.bool, str, bytes, complex, np.complexfloating)):
+        raise TypeError(f"{name}: must be a real number, got {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: must be a real number, got {value!r}") from error

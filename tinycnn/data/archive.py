@@ -1,0 +1,181 @@
+"""Arrays of an NPZ archive, read without pickle and without trusting their headers.
+
+`numpy.load` allocates whatever an array's header announces before it reads a byte of it; a
+damaged or hostile archive of 200 bytes may so ask for terabytes. Here the header is compared to
+the archive's own sizes first, and the data is read in chunks. The format of the members:
+https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import sys
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .bounded import read_bounded
+from .dataset import Array
+
+# NumPy's own limit for a header it will parse is 10,000 characters; plain arrays need 128.
+_MAX_HEADER_BYTES = 10_240
+
+_MAX_DIMENSIONS = 64  # of a NumPy array
+_LAST_CHARACTER = 0x10FFFF  # of Unicode
+
+# What zipfile raises for damaged, encrypted or exotic archives.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+
+
+class _Header(NamedTuple):
+    """What the start of an NPY member announces."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran_order: bool
+    header_bytes: int
+    data_bytes: int
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an NPZ archive for `read_array`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no zip archive, or a damaged one.
+    """
+    with path.open("rb") as file:
+        with _zip_errors(str(path)):
+            archive = zipfile.ZipFile(file)
+        with archive:
+            yield archive
+
+
+@contextmanager
+def _zip_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except _ZIP_ERRORS as error:
+        raise ValueError(
+            f"{what} cannot be read as an NPZ (zip) archive: {error}; fetch it again, or write "
+            "it again with np.savez_compressed"
+        ) from error
+
+
+def read_array(archive: zipfile.ZipFile, path: Path, key: str) -> Array:
+    """Read one array, allocating no more than the archive holds.
+
+    Parameters
+    ----------
+    archive : ZipFile
+        From `open_archive`.
+    path : Path
+        Of the archive, for the messages.
+    key : str
+        One that is there, without `.npy`.
+
+    Returns
+    -------
+    ndarray
+        Of numbers, bools or strings; in the byte order and memory order of the file.
+
+    Raises
+    ------
+    ValueError
+        If the array is damaged, of another kind (Python objects above all), or compressed by
+        anything but deflate.
+    """
+    what = f"{path}: {key!r}"
+    info = archive.getinfo(f"{key}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # zipfile reads these two in bounded chunks; the others it may unpack without bound.
+        raise ValueError(
+            f"{what} is compressed by zip method {info.compress_type}: write the archive with "
+            "np.savez or np.savez_compressed"
+        )
+    with _zip_errors(what), archive.open(info) as stream:
+        start = stream.read(_MAX_HEADER_BYTES)
+    header = _parse_header(start, what)
+    _check_data_bytes(info.file_size - header.header_bytes, header, what)
+    with _zip_errors(what), archive.open(info) as stream:
+        stream.read(header.header_bytes)
+        data = read_bounded(stream, header.data_bytes)
+    _check_data_bytes(len(data), header, what)  # the archive's own sizes may lie as well
+    if header.dtype.kind == "U":
+        _check_characters(data, header.dtype, what)
+    values: Array = np.frombuffer(data, header.dtype)
+    return values.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def _parse_header(start: bytes, what: str) -> _Header:
+    stream = io.BytesIO(start)
+    try:
+        with warnings.catch_warnings():
+            # Python 2's way to write a header (3L) and odd escapes warn; they read well.
+            warnings.simplefilter("ignore")
+            version = np.lib.format.read_magic(stream)
+            # Version 3 differs only in the field names of structured arrays.
+            read = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                read = np.lib.format.read_array_header_2_0
+            shape, fortran_order, dtype = read(stream)
+    except Exception as error:  # the header is parsed as Python, which fails in many ways
+        raise ValueError(f"{what} does not begin as an NPY array: {error}") from error
+    _check_dtype(dtype, what)
+    _check_shape(shape, dtype, what)
+    return _Header(dtype, shape, fortran_order, stream.tell(), math.prod(shape) * dtype.itemsize)
+
+
+def _check_dtype(dtype: np.dtype[Any], what: str) -> None:
+    if dtype.hasobject:
+        raise ValueError(
+            f"{what} is an array of Python objects (pickled), which could run code when loaded "
+            "and is not read: save numbers, and names as np.array(names, dtype=str)"
+        )
+    if dtype.kind not in "biufU" or dtype.itemsize == 0:
+        raise ValueError(f"{what} has dtype {dtype}: save plain numbers, and names as strings")
+
+
+def _check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
+    """Refuse what NumPy cannot shape, even if a zero among the sizes makes it hold nothing."""
+    if any(size < 0 for size in shape) or len(shape) > _MAX_DIMENSIONS:
+        raise ValueError(f"{what} announces the shape {shape}, which no array has")
+    if math.prod(size for size in shape if size) * dtype.itemsize > sys.maxsize:
+        raise ValueError(f"{what} announces the shape {shape}: no memory holds so much")
+
+
+def _check_characters(data: bytearray, dtype: np.dtype[Any], what: str) -> None:
+    # NumPy passes the four bytes of each character on unchecked, to a SystemError later.
+    characters = np.frombuffer(data, np.dtype("u4").newbyteorder(dtype.byteorder))
+    if characters.max(initial=0) > _LAST_CHARACTER:
+        raise ValueError(f"{what} is damaged: it holds characters that do not exist")
+
+
+def _check_data_bytes(n_bytes: int, header: _Header, what: str) -> None:
+    if n_bytes != header.data_bytes:
+        raise ValueError(
+            f"{what} is damaged: its header announces {header.shape} {header.dtype}, "
+            f"{header.data_bytes} bytes of data, but the archive holds {n_bytes}"
+        )

@@ -1,0 +1,260 @@
+"""IDX files, the format of MNIST and its many relatives.
+
+The format, from Yann LeCun's page "The MNIST database of handwritten digits": two zero bytes, a
+byte for the type, a byte for the number of dimensions, the sizes as big-endian int32, then the
+values in C order, big-endian.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import re
+import struct
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .bounded import Readable, read_bounded
+from .dataset import Array, Dataset, make_dataset
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+_TYPES: dict[int, np.dtype[Any]] = {
+    0x08: np.dtype("u1"),
+    0x09: np.dtype("i1"),
+    0x0B: np.dtype(">i2"),
+    0x0C: np.dtype(">i4"),
+    0x0D: np.dtype(">f4"),
+    0x0E: np.dtype(">f8"),
+}
+_MAX_DIMENSIONS = 64  # of a NumPy array; IDX files in use have one to four
+
+_IMAGES_OF_PART = {"train": ("train-images",), "test": ("t10k-images", "test-images")}
+
+
+class _Header(NamedTuple):
+    """What the start of an IDX file announces."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    header_bytes: int
+    data_bytes: int
+
+
+def read_idx(path: str | os.PathLike[str]) -> Array:
+    """Read one IDX file, plain or gzip (told by its content, not by its name).
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Returns
+    -------
+    ndarray
+        Of the shape the file announces, in native byte order: uint8, int8, int16, int32, float32
+        or float64.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no IDX file, or a damaged one: the message names the file and what is wrong.
+    """
+    path = Path(path)
+    with _opened(path) as (stream, file_bytes):
+        header = _read_header(stream, path)
+        if file_bytes is not None:
+            _check_data_bytes(file_bytes - header.header_bytes, header, path)
+        data = read_bounded(stream, header.data_bytes)
+    _check_data_bytes(len(data), header, path)
+    values = np.frombuffer(data, header.dtype).reshape(header.shape)
+    return values.astype(header.dtype.newbyteorder("="), copy=False)
+
+
+def is_idx(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an IDX file, plain or gzip, by its first bytes.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Returns
+    -------
+    bool
+        True does not promise that the rest is undamaged; `read_idx` tells.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    try:
+        with _opened(Path(path)) as (stream, _):
+            magic = stream.read(4)
+    except ValueError:  # damaged gzip
+        return False
+    return len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in _TYPES
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Readable, int | None]]:
+    """Open the bytes inside the file; tell how many they are where that is known beforehand."""
+    with path.open("rb") as file:
+        if file.peek(2)[:2] != GZIP_MAGIC:
+            status = os.fstat(file.fileno())
+            yield file, status.st_size if S_ISREG(status.st_mode) else None
+            return
+        try:
+            with gzip.GzipFile(fileobj=file) as stream:
+                yield stream, None
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"{path} is a damaged gzip file: {error}; fetch or copy it again"
+            ) from error
+
+
+def _read_header(stream: Readable, path: Path) -> _Header:
+    magic = stream.read(4)
+    if magic[:2] != b"\0\0":
+        raise ValueError(
+            f"{path} is no IDX file: it begins with bytes {magic.hex(' ') or '(none)'}, an IDX "
+            "file with 00 00, a type and the number of dimensions"
+        )
+    if len(magic) < 4:
+        raise ValueError(f"{path} is truncated: only {len(magic)} bytes of its IDX header")
+    type_code, n_dimensions = magic[2:]
+    if type_code not in _TYPES:
+        known = ", ".join(f"0x{code:02x}" for code in _TYPES)
+        raise ValueError(f"{path} has the IDX type 0x{type_code:02x}: known types are {known}")
+    if n_dimensions > _MAX_DIMENSIONS:
+        raise ValueError(
+            f"{path} announces {n_dimensions} dimensions: an IDX file may have {_MAX_DIMENSIONS} "
+            "at most here"
+        )
+    sizes = stream.read(4 * n_dimensions)
+    if len(sizes) < 4 * n_dimensions:
+        raise ValueError(
+            f"{path} is truncated: its IDX header announces {n_dimensions} dimensions and ends "
+            f"after {4 + len(sizes)} of {4 + 4 * n_dimensions} bytes"
+        )
+    shape = struct.unpack(f">{n_dimensions}i", sizes)
+    dtype = _TYPES[type_code]
+    _check_shape(shape, dtype, path)
+    return _Header(dtype, shape, 4 + len(sizes), math.prod(shape) * dtype.itemsize)
+
+
+def _check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+    if any(size < 0 for size in shape):
+        raise ValueError(f"{path} announces the shape {shape}: sizes must not be negative")
+    # Zeros left out: NumPy refuses (0, huge, huge) too.
+    if math.prod(size for size in shape if size) * dtype.itemsize > sys.maxsize:
+        raise ValueError(f"{path} announces the shape {shape}: no memory holds so much")
+
+
+def _check_data_bytes(n_bytes: int, header: _Header, path: Path) -> None:
+    expected = header.data_bytes
+    announced = f"its header announces {header.shape} {header.dtype.name}, {expected} bytes"
+    if n_bytes < expected:
+        raise ValueError(
+            f"{path} is truncated: {announced} of data, but there are {n_bytes}; fetch or copy "
+            "it again"
+        )
+    if n_bytes > expected:
+        raise ValueError(
+            f"{path} has extra bytes after its data: {announced} of data, but at least {n_bytes} "
+            "follow the header; fetch or copy it again"
+        )
+
+
+def is_idx_folder(folder: Path) -> bool:
+    """Whether a folder holds IDX images, by the names of its files."""
+    return any(_images_files(folder, part) for part in _IMAGES_OF_PART)
+
+
+def idx_folder_parts(folder: Path) -> tuple[str, ...]:
+    """Parts of a folder of IDX files: those whose images are there."""
+    return tuple(part for part in _IMAGES_OF_PART if _images_files(folder, part))
+
+
+def load_idx_folder(folder: Path, part: str) -> Dataset:
+    """Load one part of a folder of IDX files, named as MNIST's are.
+
+    Raises
+    ------
+    ValueError
+        If several files could be its images, or see `load_idx_pair`.
+    """
+    files = _images_files(folder, part)
+    if len({file.name.removesuffix(".gz") for file in files}) > 1:
+        names = ", ".join(file.name for file in files)
+        raise ValueError(
+            f"{folder} has several files for the {part} images: {names}; leave one, or give "
+            "load the path of the file you mean"
+        )
+    return load_idx_pair(files[0])
+
+
+def _images_files(folder: Path, part: str) -> list[Path]:
+    """Files that could be a part's images; sorted, so a plain file stands before its .gz."""
+    prefixes = _IMAGES_OF_PART[part]
+    return sorted(
+        entry for entry in folder.iterdir() if entry.name.startswith(prefixes) and entry.is_file()
+    )
+
+
+def load_idx_pair(images_path: Path) -> Dataset:
+    """Load an IDX file of images and, from beside it, the IDX file of their labels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no file of labels is beside it.
+    ValueError
+        If the file's name does not say "images", or either file is damaged, or they do not fit
+        together.
+    """
+    images = read_idx(images_path)  # first, as it may be no IDX file at all
+    labels_path = _find_labels(images_path)
+    return make_dataset(images, read_idx(labels_path), None, str(images_path), str(labels_path))
+
+
+def _find_labels(images_path: Path) -> Path:
+    if "images" not in images_path.name:
+        raise ValueError(
+            f"{images_path} is an IDX file without 'images' in its name: load takes the file of "
+            "images and finds the labels beside it by putting 'labels' for 'images'; read a "
+            "single file with read_idx"
+        )
+    names = _labels_names(images_path.name)
+    for name in names:
+        if (images_path.parent / name).is_file():
+            return images_path.parent / name
+    raise FileNotFoundError(f"{images_path} has no labels beside it: looked for {', '.join(names)}")
+
+
+def _labels_names(images_name: str) -> list[str]:
+    """Names the labels may have, likeliest first.
+
+    Examples
+    --------
+    >>> _labels_names("train-images.idx3-ubyte")[:2]
+    ['train-labels.idx1-ubyte', 'train-labels.idx1-ubyte.gz']
+    """
+    plain = images_name.removesuffix(".gz").replace("images", "labels")
+    same = re.sub(r"idx\d", "idx1", plain)
+    # Both spellings of the same files are about, sometimes in one folder.
+    other = re.sub(r"[-.]idx1", lambda m: ".idx1" if m[0][0] == "-" else "-idx1", same)
+    spellings = list(dict.fromkeys([same, other]))
+    endings = (".gz", "") if images_name.endswith(".gz") else ("", ".gz")
+    return [spelling + ending for spelling in spellings for ending in endings]

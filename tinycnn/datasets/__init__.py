@@ -1,0 +1,1 @@
+"""Bundled data: the UCI handwritten digits. README.md tells where they come from."""

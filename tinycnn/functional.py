@@ -1,0 +1,367 @@
+"""Every layer as a checked NumPy function, forward and backward side by side.
+
+Names, argument order and layout follow ``torch.nn.functional``: images are (N, C, H, W), filters
+(K, C, R, S), linear weights (classes, features). A pair of functions works like this::
+
+    out, cache = conv2d_forward(x, weight, bias)
+    dx, dweight, dbias = conv2d_backward(dout, cache)
+
+The forward function returns its result and a *cache*, what its backward function needs to know
+of the forward pass; treat it as opaque. The backward function takes ``dout``, the gradient of
+some loss with respect to ``out``, and returns the gradient with respect to each argument of the
+forward function. All of them are true gradients, as finite differences confirm.
+
+This is also the boundary: these functions check what they are given, allocate the results and
+call the loops of ``_kernels.pyx``, which check nothing. All arrays of one call are float32, or
+all are float64; results have that dtype. Arrays that are not C-contiguous are copied first. No
+argument is ever written to. NaN and infinities are not refused: they spread as IEEE 754 says.
+
+Raises, everywhere: TypeError for a dtype other than float32 and float64 or for mixed dtypes;
+ValueError for shapes that do not fit.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tinycnn import _kernels
+from tinycnn._checks import (
+    FloatArray,
+    as_float_array,
+    as_labels,
+    require_same_dtype,
+)
+
+
+class Conv2dCache(NamedTuple):
+    """What conv2d_backward needs of the forward pass."""
+
+    x: FloatArray
+    weight: FloatArray
+    has_bias: bool
+
+
+class MaxPool2dCache(NamedTuple):
+    """What max_pool2d_backward needs: each window's winner, 0..3, and the input's shape."""
+
+    winner: npt.NDArray[np.uint8]
+    x_shape: tuple[int, ...]
+
+
+class LinearCache(NamedTuple):
+    """What linear_backward needs of the forward pass."""
+
+    x: FloatArray
+    weight: FloatArray
+    has_bias: bool
+
+
+class CrossEntropyCache(NamedTuple):
+    """What cross_entropy_backward needs: the softmax of the logits, and the labels."""
+
+    probabilities: FloatArray
+    labels: npt.NDArray[np.intp]
+
+
+def conv2d_forward(
+    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None
+) -> tuple[FloatArray, Conv2dCache]:
+    """Slide every filter over every image: cross-correlation, stride 1, no padding.
+
+    ``out[n, k, i, j] = bias[k] + sum over c, r, s of x[n, c, i + r, j + s] * weight[k, c, r, s]``
+
+    Parameters
+    ----------
+    x : (N, C, H, W)
+        Images.
+    weight : (K, C, R, S)
+        K filters of R x S taps for each of the C channels; R and S may differ.
+    bias : (K,), optional
+        Added to every output of filter k.
+
+    Returns
+    -------
+    out : (N, K, H - R + 1, W - S + 1)
+    cache : for :func:`conv2d_backward`
+    """
+    x = as_float_array("conv2d: x", x, 4)
+    weight = as_float_array("conv2d: weight", weight, 4)
+    has_bias = bias is not None
+    bias = (
+        np.zeros(len(weight), weight.dtype)
+        if bias is None
+        else as_float_array("conv2d: bias", bias, 1)
+    )
+    require_same_dtype(x=x, weight=weight, bias=bias)
+    N, C, H, W = x.shape
+    K, weight_channels, R, S = weight.shape
+    _require(
+        weight_channels == C, f"conv2d: weight has {weight_channels} channels, x has {C}", weight, x
+    )
+    _require(min(K, C, R, S) > 0, "conv2d: a weight needs at least one tap", weight, x)
+    if R > H or S > W:
+        raise ValueError(
+            f"conv2d: kernel ({R}, {S}) does not fit image ({H}, {W}): "
+            f"use at most {H} rows and {W} columns"
+        )
+    _require(len(bias) == K, f"conv2d: bias needs {K} values, one a filter", bias, weight)
+
+    out = np.empty((N, K, H - R + 1, W - S + 1), x.dtype)
+    _kernels.conv2d_forward(x, weight, bias, out)
+    return out, Conv2dCache(x, weight, has_bias)
+
+
+def conv2d_backward(
+    dout: npt.ArrayLike, cache: Conv2dCache, need_dx: bool = True
+) -> tuple[FloatArray | None, FloatArray] | tuple[FloatArray | None, FloatArray, FloatArray]:
+    """Gradients of :func:`conv2d_forward`.
+
+    Parameters
+    ----------
+    dout : (N, K, H - R + 1, W - S + 1)
+    cache : from :func:`conv2d_forward`
+    need_dx : bool
+        False leaves dx out (None in its place): the first layer of a network has no use for it.
+
+    Returns
+    -------
+    dx : (N, C, H, W) or None
+    dweight : (K, C, R, S)
+    dbias : (K,)
+        Only if the forward pass had a bias.
+    """
+    x, weight, has_bias = cache
+    (N, _, H, W), (K, _, R, S) = x.shape, weight.shape
+    dout = _as_gradient("conv2d", dout, (N, K, H - R + 1, W - S + 1), x.dtype)
+
+    dx = None
+    if need_dx:
+        dx = np.empty_like(x)
+        _kernels.conv2d_backward_input(weight, dout, dx)
+    dweight = np.empty_like(weight)
+    _kernels.conv2d_backward_weight(x, dout, dweight)
+    if not has_bias:
+        return dx, dweight
+    dbias = np.empty(K, x.dtype)
+    _kernels.conv2d_backward_bias(dout, dbias)
+    return dx, dweight, dbias
+
+
+def relu_forward(x: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Clip negative values: ``out = max(x, 0)``, for x of any shape.
+
+    Returns
+    -------
+    out : as x
+    cache : for :func:`relu_backward`
+    """
+    x = as_float_array("relu: x", x, np.ndim(x))
+    out = np.empty_like(x)
+    _kernels.relu_forward(x.reshape(-1), out.reshape(-1))
+    return out, x
+
+
+def relu_backward(dout: npt.ArrayLike, cache: FloatArray) -> FloatArray:
+    """Gradient of :func:`relu_forward`: dout where x > 0, and 0 where x <= 0.
+
+    Returns
+    -------
+    dx : as x
+    """
+    x = cache
+    dout = _as_gradient("relu", dout, x.shape, x.dtype)
+    dx = np.empty_like(x)
+    _kernels.relu_backward(dout.reshape(-1), x.reshape(-1), dx.reshape(-1))
+    return dx
+
+
+def max_pool2d_forward(x: npt.ArrayLike) -> tuple[FloatArray, MaxPool2dCache]:
+    """Keep the largest value of each 2x2 window, stride 2.
+
+    An odd last row or column takes no part. Among equals the first in row-major order wins.
+
+    Parameters
+    ----------
+    x : (N, K, H, W)
+        At least 2 x 2 pixels.
+
+    Returns
+    -------
+    out : (N, K, H // 2, W // 2)
+    cache : for :func:`max_pool2d_backward`
+    """
+    x = as_float_array("max_pool2d: x", x, 4)
+    N, K, H, W = x.shape
+    if H < 2 or W < 2:
+        raise ValueError(
+            f"max_pool2d: a 2x2 window does not fit an image of ({H}, {W}): "
+            "use larger images or smaller kernels before it"
+        )
+    out = np.empty((N, K, H // 2, W // 2), x.dtype)
+    winner = np.empty(out.shape, np.uint8)
+    _kernels.max_pool2d_forward(x, out, winner)
+    return out, MaxPool2dCache(winner, x.shape)
+
+
+def max_pool2d_backward(dout: npt.ArrayLike, cache: MaxPool2dCache) -> FloatArray:
+    """Gradient of :func:`max_pool2d_forward`: each window hands its gradient to its winner.
+
+    Returns
+    -------
+    dx : (N, K, H, W)
+    """
+    winner, x_shape = cache
+    dout = _as_gradient("max_pool2d", dout, winner.shape, None)
+    dx = np.empty(x_shape, dout.dtype)
+    _kernels.max_pool2d_backward(dout, winner, dx)
+    return dx
+
+
+def linear_forward(
+    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None
+) -> tuple[FloatArray, LinearCache]:
+    """Fully connected layer: ``out = x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    x : (N, F)
+        F features of each image.
+    weight : (M, F)
+        One row of weights for each of M outputs.
+    bias : (M,), optional
+
+    Returns
+    -------
+    out : (N, M)
+    cache : for :func:`linear_backward`
+    """
+    x = as_float_array("linear: x", x, 2)
+    weight = as_float_array("linear: weight", weight, 2)
+    require_same_dtype(x=x, weight=weight)
+    F, M = x.shape[1], len(weight)
+    _require(weight.shape[1] == F, f"linear: weight needs {F} columns", weight, x)
+    out = x @ weight.T
+    if bias is None:
+        return out, LinearCache(x, weight, has_bias=False)
+    bias = as_float_array("linear: bias", bias, 1)
+    require_same_dtype(x=x, bias=bias)
+    _require(len(bias) == M, f"linear: bias needs {M} values, one an output", bias, weight)
+    out += bias
+    return out, LinearCache(x, weight, has_bias=True)
+
+
+def linear_backward(
+    dout: npt.ArrayLike, cache: LinearCache
+) -> tuple[FloatArray, FloatArray] | tuple[FloatArray, FloatArray, FloatArray]:
+    """Gradients of :func:`linear_forward`.
+
+    Returns
+    -------
+    dx : (N, F)
+    dweight : (M, F)
+    dbias : (M,)
+        Only if the forward pass had a bias.
+    """
+    x, weight, has_bias = cache
+    dout = _as_gradient("linear", dout, (len(x), len(weight)), x.dtype)
+    dx = dout @ weight
+    dweight = dout.T @ x
+    if not has_bias:
+        return dx, dweight
+    return dx, dweight, dout.sum(axis=0)
+
+
+def softmax(logits: npt.ArrayLike) -> FloatArray:
+    """Turn each row of logits into probabilities: ``exp(logits) / sum of exp(logits)``.
+
+    The row's maximum is subtracted first, so no exponential overflows.
+
+    Parameters
+    ----------
+    logits : (N, classes)
+
+    Returns
+    -------
+    probabilities : (N, classes)
+        Each row sums to 1.
+    """
+    logits = as_float_array("softmax: logits", logits, 2)
+    exponentials = np.exp(_shifted(logits))
+    probabilities: FloatArray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def cross_entropy_forward(
+    logits: npt.ArrayLike, labels: npt.ArrayLike
+) -> tuple[float, CrossEntropyCache]:
+    """Mean over the images of ``-log(softmax(logits)[label])``.
+
+    Computed as ``log(sum of exp(logits)) - logits[label]`` with the row's maximum subtracted
+    first (log-sum-exp): finite for all finite logits.
+
+    Parameters
+    ----------
+    logits : (N, classes)
+        N at least 1.
+    labels : (N,)
+        Whole numbers in [0, classes), of any real dtype.
+
+    Returns
+    -------
+    loss : float
+        Summed in float64.
+    cache : for :func:`cross_entropy_backward`
+    """
+    logits = as_float_array("cross_entropy: logits", logits, 2)
+    N, n_classes = logits.shape
+    _require(min(N, n_classes) > 0, "cross_entropy: no logits", logits)
+    classes = as_labels("cross_entropy: labels", labels, n_classes).astype(np.intp)
+    _require(len(classes) == N, f"cross_entropy: {N} rows of logits need {N} labels", classes)
+
+    shifted = _shifted(logits)
+    exponentials = np.exp(shifted)
+    totals = exponentials.sum(axis=1)
+    losses = np.log(totals) - shifted[np.arange(N), classes]
+    cache = CrossEntropyCache(exponentials / totals[:, None], classes)
+    return float(losses.mean(dtype=np.float64)), cache
+
+
+def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray:
+    """Gradient of :func:`cross_entropy_forward`: ``dloss * (softmax - one_hot(labels)) / N``.
+
+    Returns
+    -------
+    dlogits : (N, classes)
+    """
+    probabilities, labels = cache
+    N = len(labels)
+    dlogits = probabilities.copy()
+    dlogits[np.arange(N), labels] -= 1
+    dlogits *= dloss / N
+    return dlogits
+
+
+def _shifted(logits: FloatArray) -> FloatArray:
+    """Subtract each row's maximum: the largest logit becomes 0."""
+    shifted: FloatArray = logits - logits.max(axis=1, keepdims=True)
+    return shifted
+
+
+def _as_gradient(
+    layer: str, dout: npt.ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any] | None
+) -> FloatArray:
+    """Check dout against the shape (and dtype, if given) of the layer's output."""
+    gradient = as_float_array(f"{layer}: dout", dout, len(shape))
+    if gradient.shape != shape:
+        raise ValueError(f"{layer}: dout has shape {gradient.shape}, the output has {shape}")
+    if dtype is not None and gradient.dtype != dtype:
+        raise TypeError(f"{layer}: dout is {gradient.dtype}, the forward pass was {dtype}")
+    return gradient
+
+
+def _require(condition: bool, rule: str, *arrays: npt.NDArray[Any]) -> None:
+    """Raise ValueError with the rule and the shapes at hand unless the condition holds."""
+    if not condition:
+        shapes = " and ".join(str(array.shape) for array in arrays)
+        raise ValueError(f"{rule} (got {shapes})")

@@ -1,0 +1,141 @@
+"""Model files: a network as one NPZ archive, without pickle.
+
+The archive holds each parameter under its name (``conv1.weight``, ...) and, under ``tinycnn``,
+the rest as JSON: a format version, the architecture, the dtype, how input is scaled and the
+names of the classes. A loaded network therefore predicts from raw images, bit for bit, what the
+saved one did, and loading runs no code from the file.
+"""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinycnn.architecture import Architecture
+from tinycnn.data.archive import open_archive, read_array
+from tinycnn.network import CNN
+
+FORMAT_VERSION = 1
+METADATA_KEY = "tinycnn"
+
+# Bytes are divided by this on their way in. It stands in the file so that a later version that
+# scales otherwise can still tell what this one did.
+BYTE_SCALE = 255
+
+
+def save_model(net: CNN, path: str | os.PathLike[str]) -> None:
+    """Write a network to a file, all of it or nothing.
+
+    The file is written under another name beside its place and then moved there, so that an
+    older model at this path is lost only once the new one is complete.
+
+    Parameters
+    ----------
+    net : CNN
+    path : path-like
+        Usually ends in ``.npz``; taken as it is.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or cannot be written to.
+    """
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "architecture": net.architecture._asdict(),
+        "dtype": str(net.flat.dtype),
+        "byte_scale": BYTE_SCALE,
+        "class_names": net.class_names,
+    }
+    description = np.array([json.dumps(metadata)])
+    arrays: dict[str, Any] = {METADATA_KEY: description, **net.parameters}
+    target = Path(os.path.realpath(path))  # through links, which must stay links
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with open(draft, "xb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def load_model(path: str | os.PathLike[str]) -> CNN:
+    """Read a network from a file that :func:`save_model` has written.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    CNN
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no model file, is damaged, or was written by a later version.
+    """
+    path = Path(path)
+    with open_archive(path) as archive:
+        if f"{METADATA_KEY}.npy" not in archive.namelist():
+            raise ValueError(f"{path}: not a tinycnn model: it has no entry {METADATA_KEY!r}")
+        net = _empty_network(path, _read_metadata(path, read_array(archive, path, METADATA_KEY)))
+        for name, parameter in net.parameters.items():
+            if f"{name}.npy" not in archive.namelist():
+                raise ValueError(f"{path}: damaged: the parameter {name} is missing")
+            values = read_array(archive, path, name)
+            if values.shape != parameter.shape or values.dtype != parameter.dtype:
+                raise ValueError(
+                    f"{path}: damaged: {name} is {values.dtype} {values.shape}, the architecture "
+                    f"needs {parameter.dtype} {parameter.shape}"
+                )
+            parameter[...] = values
+    return net
+
+
+def is_model_file(path: str | os.PathLike[str]) -> bool:
+    """Tell whether an existing file looks like a model, without reading its parameters."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return f"{METADATA_KEY}.npy" in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _read_metadata(path: Path, entry: Any) -> dict[str, Any]:
+    """Parse the JSON entry and refuse what this version does not understand."""
+    try:
+        metadata = json.loads(str(entry[0]))
+        version = metadata["format_version"]
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise ValueError(f"{path}: damaged: its description cannot be read: {error}") from error
+    if version != FORMAT_VERSION or metadata.get("byte_scale") != BYTE_SCALE:
+        raise ValueError(
+            f"{path}: has format version {version}, this tinycnn reads version {FORMAT_VERSION}: "
+            "install the version of tinycnn that wrote it, or a later one"
+        )
+    return dict(metadata)
+
+
+def _empty_network(path: Path, metadata: dict[str, Any]) -> CNN:
+    """Build a network of the described architecture, its parameters still to be filled."""
+    try:
+        architecture = Architecture(**metadata["architecture"])
+        return CNN(
+            architecture.image_shape,
+            architecture.channels,
+            list(architecture.kernel_sizes),
+            architecture.n_classes,
+            architecture.bias,
+            metadata["dtype"],
+            class_names=metadata["class_names"],
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: damaged: its architecture makes no network: {error}") from error

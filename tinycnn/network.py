@@ -1,0 +1,297 @@
+"""CNN: the network as an object that owns its parameters and knows forward and backward.
+
+A network is a list of blocks, each conv2d -> ReLU -> 2x2 max pool, followed by one fully
+connected layer that gives a logit for every class.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tinycnn._checks import (
+    FLOAT_TYPES,
+    FloatArray,
+    as_array,
+    as_labels,
+    require_finite,
+    require_ndim,
+)
+from tinycnn.architecture import make_architecture
+from tinycnn.functional import (
+    Conv2dCache,
+    LinearCache,
+    MaxPool2dCache,
+    conv2d_backward,
+    conv2d_forward,
+    linear_backward,
+    linear_forward,
+    max_pool2d_backward,
+    max_pool2d_forward,
+    relu_backward,
+    relu_forward,
+    softmax,
+)
+
+# Bytes of activations that one block of images may take: small enough to stay in a core's cache.
+BLOCK_BYTES = 4 * 2**20
+MAX_BLOCK_IMAGES = 128
+
+
+class BlockCache(NamedTuple):
+    """What the backward pass of one block needs of its forward pass."""
+
+    conv: Conv2dCache
+    relu: FloatArray
+    pool: MaxPool2dCache
+
+
+class NetworkCache(NamedTuple):
+    """What :meth:`CNN.backward` needs of :meth:`CNN.forward`."""
+
+    blocks: list[BlockCache]
+    pooled_shape: tuple[int, ...]
+    fc: LinearCache
+
+
+class CNN:
+    """A small convolutional network: blocks of conv2d -> ReLU -> 2x2 max pool, then linear.
+
+    Parameters
+    ----------
+    image_shape : (C, H, W)
+        Channels (1 grey, 3 colour), rows and columns of every image.
+    channels : sequence of int
+        Number of filters of each block; its length is the depth of the network.
+    kernel_size : int, (R, S), or a sequence with one of these per block
+        Rows and columns of the filters. A tuple of two ints is (R, S) for every block; a list
+        has one entry a block.
+    n_classes : int
+        Number of logits.
+    bias : bool
+        Whether conv and linear layers add a bias.
+    dtype : "float32" or "float64"
+        Of the parameters and of all that is computed.
+    seed : int or None
+        Of the initial weights; None draws other ones each time.
+    class_names : sequence of str, optional
+        One name a class, kept with the model; "0", "1", ... by default.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    flat : (n_parameters,)
+        All parameters in one vector.
+    parameters : dict of str to array
+        Writable views over ``flat``, named as in PyTorch's state dict: ``conv1.weight``
+        (K, C, R, S), ``conv1.bias`` (K,), ..., ``fc.weight`` (n_classes, F), ``fc.bias``.
+    class_names : tuple of str
+
+    Notes
+    -----
+    Images are bytes (uint8, 0..255) or floats: byte b is taken as b / 255, floats as they are.
+
+    Conv weights are drawn from a normal distribution of variance 2 / (C R S), after He et al.,
+    "Delving Deep into Rectifiers", 2015, arXiv:1502.01852; fc weights with variance 1 / F, since
+    no ReLU follows; biases start at 0.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        channels: Sequence[int] = (8,),
+        kernel_size: int | Sequence[int | Sequence[int]] = 3,
+        n_classes: int = 10,
+        bias: bool = True,
+        dtype: npt.DTypeLike = "float32",
+        seed: int | None = 0,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        self.architecture = make_architecture(image_shape, channels, kernel_size, n_classes, bias)
+        self.class_names = _checked_class_names(class_names, self.architecture.n_classes)
+        self.flat: FloatArray = np.zeros(self.architecture.n_parameters, _float_dtype(dtype))
+        self.parameters = named_views(self.flat, self.architecture.parameter_shapes)
+        self._initialise(np.random.default_rng(seed))
+
+    def __repr__(self) -> str:
+        image_shape, channels, kernel_sizes, n_classes, bias = self.architecture
+        return (
+            f"CNN(image_shape={image_shape}, channels={channels}, "
+            f"kernel_size={list(kernel_sizes)}, n_classes={n_classes}, bias={bias}, "
+            f"dtype='{self.flat.dtype}')"
+        )
+
+    def _initialise(self, rng: np.random.Generator) -> None:
+        """Draw the weights; see the class's notes for the distributions."""
+        for name, weight in self.parameters.items():
+            if name.endswith("weight"):
+                gain = 1.0 if name.startswith("fc") else 2.0
+                fan_in = weight[0].size
+                weight[...] = rng.normal(0.0, np.sqrt(gain / fan_in), weight.shape)
+
+    def forward(self, images: npt.ArrayLike) -> tuple[FloatArray, NetworkCache]:
+        """Compute the logits of some images, keeping what the backward pass needs.
+
+        Parameters
+        ----------
+        images : (N, C, H, W)
+            Bytes or floats.
+
+        Returns
+        -------
+        logits : (N, n_classes)
+        cache : for :meth:`backward`
+        """
+        x = self._as_input(images)
+        block_caches = []
+        for i in range(len(self.architecture.channels)):
+            x, conv_cache = conv2d_forward(x, *self._layer(f"conv{i + 1}"))
+            x, relu_cache = relu_forward(x)
+            x, pool_cache = max_pool2d_forward(x)
+            block_caches.append(BlockCache(conv_cache, relu_cache, pool_cache))
+        pooled_shape = x.shape
+        logits, fc_cache = linear_forward(x.reshape(len(x), -1), *self._layer("fc"))
+        return logits, NetworkCache(block_caches, pooled_shape, fc_cache)
+
+    def backward(self, dlogits: npt.ArrayLike, cache: NetworkCache) -> dict[str, FloatArray]:
+        """Compute the gradient with respect to every parameter.
+
+        Parameters
+        ----------
+        dlogits : (N, n_classes)
+            Gradient of some loss with respect to the logits.
+        cache : from :meth:`forward`
+
+        Returns
+        -------
+        gradients : dict of str to array
+            Names, order and shapes of :attr:`parameters`.
+        """
+        gradients: dict[str, FloatArray] = {}
+        dx: Any  # None below the first block, where nothing asks for it
+        dx, *dfc = linear_backward(dlogits, cache.fc)
+        self._name_gradients(gradients, "fc", dfc)
+        dx = dx.reshape(cache.pooled_shape)
+        for i, block in reversed(list(enumerate(cache.blocks))):
+            dx = max_pool2d_backward(dx, block.pool)
+            dx = relu_backward(dx, block.relu)
+            dx, *dconv = conv2d_backward(dx, block.conv, need_dx=i > 0)
+            self._name_gradients(gradients, f"conv{i + 1}", dconv)
+        return {name: gradients[name] for name in self.parameters}
+
+    def logits(self, images: npt.ArrayLike) -> FloatArray:
+        """Compute the logits (N, n_classes) of any number of images, a block at a time.
+
+        Raises
+        ------
+        ValueError
+            If an image has another shape than the network's, or a value that is not finite.
+        """
+        images = self.as_images(images)
+        logits = np.empty((len(images), self.architecture.n_classes), self.flat.dtype)
+        for block in self.image_blocks(len(images)):
+            require_finite("images", images[block], self.flat.dtype, block.start)
+            logits[block], _ = self.forward(images[block])
+        return logits
+
+    def predict_proba(self, images: npt.ArrayLike) -> FloatArray:
+        """Compute the probability (N, n_classes) of each class for each image."""
+        return softmax(self.logits(images))
+
+    def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        """Tell the most likely class (N,) of each image, the lower number on a tie."""
+        predictions: npt.NDArray[np.intp] = self.logits(images).argmax(axis=1)
+        return predictions
+
+    def score(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+        """Compute the accuracy: the fraction of images (N at least 1) predicted as labelled."""
+        labels = as_labels("labels", labels, self.architecture.n_classes)
+        predictions = self.predict(images)
+        require_same_length(predictions, labels, "images", "labels")
+        return float(np.mean(predictions == labels))
+
+    def as_images(self, images: npt.ArrayLike, name: str = "images") -> npt.NDArray[Any]:
+        """Check shape and dtype of images; returned as they are, bytes as bytes."""
+        images = as_array(name, images)
+        require_ndim(name, images, 4, "(N, C, H, W)")
+        if images.shape[1:] != self.architecture.image_shape:
+            raise ValueError(
+                f"{name}: this network takes images of shape {self.architecture.image_shape} "
+                f"(C, H, W), got {images.shape[1:]}"
+            )
+        if images.dtype != np.uint8 and images.dtype.kind != "f":
+            raise TypeError(
+                f"{name}: dtype {images.dtype} is neither bytes (uint8, 0..255) nor floats; "
+                "convert with .astype('uint8'), or .astype('float32') for values as they are"
+            )
+        return images
+
+    def image_blocks(self, n_images: int) -> Iterator[slice]:
+        """Cut n_images into consecutive slices whose activations fit in cache together."""
+        size = self.block_size
+        return (slice(start, min(start + size, n_images)) for start in range(0, n_images, size))
+
+    @property
+    def block_size(self) -> int:
+        """Images worked on at a time; depends on the architecture and the dtype alone."""
+        image_bytes = self.flat.itemsize * self.architecture.activations_per_image
+        return max(1, min(MAX_BLOCK_IMAGES, BLOCK_BYTES // image_bytes))
+
+    def _as_input(self, images: npt.ArrayLike) -> FloatArray:
+        """Bring images to the scale and dtype that the first layer computes with."""
+        images = self.as_images(images)
+        if images.dtype == np.uint8:
+            return images * self.flat.dtype.type(1 / 255)
+        return images.astype(self.flat.dtype, copy=False)
+
+    def _layer(self, layer: str) -> list[FloatArray]:
+        """Weight of the layer and, if there is one, its bias."""
+        parts = ["weight", "bias"] if self.architecture.bias else ["weight"]
+        return [self.parameters[f"{layer}.{part}"] for part in parts]
+
+    def _name_gradients(
+        self, gradients: dict[str, FloatArray], layer: str, values: Sequence[FloatArray]
+    ) -> None:
+        """Enter a layer's gradients under the names of its parameters."""
+        for part, value in zip(("weight", "bias"), values, strict=False):
+            gradients[f"{layer}.{part}"] = value
+
+
+def named_views(flat: FloatArray, shapes: dict[str, tuple[int, ...]]) -> dict[str, FloatArray]:
+    """Cut a flat vector into consecutive arrays of the given shapes that share its memory."""
+    views = {}
+    start = 0
+    for name, shape in shapes.items():
+        stop = start + math.prod(shape)
+        views[name] = flat[start:stop].reshape(shape)
+        start = stop
+    return views
+
+
+def require_same_length(
+    images: npt.NDArray[Any], labels: npt.NDArray[Any], images_name: str, labels_name: str
+) -> None:
+    """Raise ValueError unless there is one label for each of at least one image."""
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{labels_name}: {len(images)} images need as many labels, got {len(labels)}"
+        )
+    if len(images) == 0:
+        raise ValueError(f"{images_name}: at least one image is needed, got 0")
+
+
+def _float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    checked = np.dtype(dtype).newbyteorder("=")
+    if checked.type not in FLOAT_TYPES:
+        raise TypeError(f"dtype: must be 'float32' or 'float64', got {dtype!r}")
+    return checked
+
+
+def _checked_class_names(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:
+    if names is None:
+        return tuple(str(i) for i in range(n_classes))
+    if len(names) != n_classes or isinstance(names, str):
+        raise ValueError(f"class_names: {n_classes} classes need as many names, got {names!r}")
+    return tuple(str(name) for name in names)

@@ -1,0 +1,385 @@
+"""Training: ``train``, the full-batch contract, and ``fit``, the minibatch loop.
+
+Both stand on :func:`loss_and_gradient`, which works through any number of images in blocks of
+fixed size, so that memory does not grow with the batch.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinycnn import data
+from tinycnn._checks import (
+    FLOAT_TYPES,
+    FloatArray,
+    as_array,
+    as_count,
+    as_labels,
+    as_rate,
+    require_finite,
+    require_ndim,
+)
+from tinycnn.callbacks import Callback, History, TrainingState, progress
+from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
+from tinycnn.network import CNN, require_same_length
+from tinycnn.optim import SGD
+
+# A schedule maps the share of training that is done, in [0, 1), to a factor of the learning rate.
+Schedule = Callable[[float], float]
+
+# Labelled images in pieces: (images, labels) of one block after the other.
+Blocks = Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+
+
+def train(
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    w_conv: npt.ArrayLike,
+    w_fc: npt.ArrayLike,
+    lr: float,
+    n_epochs: int,
+) -> FloatArray:
+    """Train conv2d -> ReLU -> 2x2 max pool -> flatten -> linear by full-batch gradient descent.
+
+    Every epoch is one step on the mean softmax cross-entropy of all N images. Both weights are
+    trained; the final ``w_fc`` is returned.
+
+    Note that the step of ``w_conv`` is smaller than that of ``w_fc``: the gradient of the mean
+    loss is divided by N once more, so ``w_conv`` descends at the rate ``lr / N``.
+
+    Parameters
+    ----------
+    x : (N, 1, H, W)
+        Grey images, any real dtype. May be a ``numpy.memmap``: extra memory does not grow with N.
+    y : (N,)
+        Class labels, whole numbers in [0, C), of any real dtype.
+    w_conv : (K, 1, R, S)
+        Initial conv filters. No bias, stride 1, no padding.
+    w_fc : (K * P * Q, C)
+        Initial weights of the output layer, no bias; P = (H - R + 1) // 2 and
+        Q = (W - S + 1) // 2, features in the order filter, row, column.
+    lr : float
+        Learning rate, at least 0.
+    n_epochs : int
+        Number of steps, at least 0.
+
+    Returns
+    -------
+    w_fc : (K * P * Q, C)
+        A new array, float64 if either weight is float64 (or whole numbers), else float32. All
+        is computed in that dtype.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, labels that are no classes, values that are not finite, a
+        negative lr, a negative or fractional n_epochs.
+    TypeError
+        For arrays or numbers of another kind (complex, object, strings).
+    """
+    images = as_array("x", x)
+    w_conv, w_fc = _contract_weights(w_conv, w_fc)
+    net = _contract_network(images, w_conv, w_fc)
+    labels = as_labels("y", y, net.architecture.n_classes)
+    if len(labels) != len(images):
+        raise ValueError(f"y: x has {len(images)} images, y has {len(labels)} labels")
+    lr, n_epochs = as_rate("lr", lr), as_count("n_epochs", n_epochs, 0)
+
+    blocks = list(net.image_blocks(len(images)))
+    for block in blocks:
+        require_finite("x", images[block], net.flat.dtype, block.start)
+
+    def batch() -> Blocks:
+        return ((images[block].astype(net.flat.dtype), labels[block]) for block in blocks)
+
+    if lr == 0:
+        return w_fc.copy()
+    for _ in range(n_epochs):
+        _, gradient = loss_and_gradient(net, batch(), len(images))
+        gradient[: w_conv.size] /= len(images)  # the contract's second division by N
+        net.flat -= lr * gradient
+    return np.ascontiguousarray(net.parameters["fc.weight"].T)
+
+
+def fit(
+    net: CNN,
+    images: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    epochs: int = 5,
+    batch_size: int = 128,
+    optimizer: SGD | None = None,
+    schedule: Schedule | None = None,
+    seed: int | None = 0,
+    verbose: bool = True,
+    validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    validation_fraction: float = 0.0,
+    callbacks: Sequence[Callback] = (),
+) -> History:
+    """Train a network on minibatches, reshuffled every epoch.
+
+    Parameters
+    ----------
+    net : CNN
+        Its parameters are trained in place.
+    images : (N, C, H, W)
+        Bytes (uint8) or finite floats; may be a ``numpy.memmap``.
+    labels : (N,)
+        Whole numbers in [0, n_classes).
+    epochs : int
+        Passes over all images.
+    batch_size : int
+        Images per update; the last batch of an epoch may be smaller.
+    optimizer : SGD, optional
+        ``SGD(lr=0.05, momentum=0.9)`` by default. It keeps its momentum when used again.
+    schedule : callable, optional
+        Maps the share of training that is done, in [0, 1), to a factor of the learning rate.
+    seed : int or None
+        Of the shuffling (and of what is held out for validation); None for other ones each time.
+    verbose : bool
+        Show progress on stderr: a bar if tqdm is installed, else a line an epoch.
+    validation_data : (images, labels), optional
+        Loss and accuracy on these are recorded after every epoch.
+    validation_fraction : float
+        Instead: hold this share of the images out, the same of each class.
+    callbacks : sequence of Callback
+        Told of every batch and epoch, in this order; the first that returns True at the end of
+        an epoch ends training.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that do not fit the network or each other.
+    FloatingPointError
+        If the loss is no longer finite after an epoch; the parameters are put back to what they
+        were before the call.
+    """
+    images, labels = _checked_data(net, images, labels, "images", "labels")
+    epochs = as_count("epochs", epochs, 0)
+    batch_size = as_count("batch_size", batch_size, 1)
+    order, validation = _hold_out(net, images, labels, validation_data, validation_fraction, seed)
+    optimizer = SGD() if optimizer is None else optimizer
+    callbacks = [progress(), *callbacks] if verbose else callbacks
+
+    rng = np.random.default_rng(seed)
+    initial_parameters = net.flat.copy()
+    state = TrainingState(net, History(), 0, epochs, math.ceil(len(order) / batch_size))
+    try:
+        for callback in callbacks:
+            callback.on_fit_begin(state)
+        for state.epoch in range(1, epochs + 1):
+            rng.shuffle(order)
+            batches = _cut(order, batch_size)
+            _run_epoch(state, images, labels, batches, optimizer, schedule, callbacks)
+            if not math.isfinite(state.history.train_loss[-1]):
+                net.flat[...] = initial_parameters
+                raise _diverged(state, optimizer)
+            if validation is not None:
+                loss, accuracy = evaluate(net, *validation)
+                state.history.validation_loss.append(loss)
+                state.history.validation_accuracy.append(accuracy)
+            answers = [callback.on_epoch_end(state) for callback in callbacks]
+            if any(answers):
+                break
+    finally:
+        for callback in callbacks:
+            callback.on_fit_end(state)
+    return state.history
+
+
+def evaluate(net: CNN, images: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[float, float]:
+    """Compute mean cross-entropy and accuracy of a network on labelled images.
+
+    Parameters
+    ----------
+    net : CNN
+    images : (N, C, H, W)
+        N at least 1.
+    labels : (N,)
+        Whole numbers in [0, n_classes).
+
+    Returns
+    -------
+    loss, accuracy : float
+    """
+    images, labels = _checked_data(net, images, labels, "images", "labels")
+    logits = net.logits(images)
+    loss, _ = cross_entropy_forward(logits, labels)
+    return loss, float(np.mean(logits.argmax(axis=1) == labels))
+
+
+def loss_and_gradient(net: CNN, blocks: Blocks, n_images: int) -> tuple[float, FloatArray]:
+    """Compute the mean loss of a batch and its gradient, block after block.
+
+    Parameters
+    ----------
+    net : CNN
+    blocks : iterable of (images, labels)
+        The batch in pieces, each small enough to be worked on at once.
+    n_images : int
+        Number of images in all blocks.
+
+    Returns
+    -------
+    loss : float
+        Mean softmax cross-entropy.
+    gradient : (n_parameters,)
+        Of the loss, in the order of ``net.flat``; summed in float64.
+    """
+    loss = 0.0
+    gradient = np.zeros(net.flat.size)
+    # A network that diverges computes with infinities and NaN; whoever trains it looks at the
+    # loss, so NumPy need not warn of each step on the way.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for images, labels in blocks:
+            share = len(images) / n_images
+            logits, cache = net.forward(images)
+            block_loss, loss_cache = cross_entropy_forward(logits, labels)
+            gradients = net.backward(cross_entropy_backward(share, loss_cache), cache)
+            loss += share * block_loss
+            gradient += np.concatenate([g.reshape(-1) for g in gradients.values()])
+        return loss, gradient.astype(net.flat.dtype)
+
+
+def _run_epoch(
+    state: TrainingState,
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    batches: Sequence[npt.NDArray[np.intp]],
+    optimizer: SGD,
+    schedule: Schedule | None,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Update the network once for every batch of indices, and record loss and time."""
+    net, start, total_loss = state.net, time.perf_counter(), 0.0
+    for i, batch in enumerate(batches):
+        loss, gradient = loss_and_gradient(net, _gather(net, images, labels, batch), len(batch))
+        done = (state.epoch - 1 + i / len(batches)) / state.epochs
+        optimizer.step(net.flat, gradient, schedule(done) if schedule else 1.0)
+        total_loss += loss * len(batch)
+        for callback in callbacks:
+            callback.on_batch_end(state)
+    state.history.train_loss.append(total_loss / sum(map(len, batches)))
+    state.history.seconds.append(time.perf_counter() - start)
+
+
+def _gather(
+    net: CNN, images: npt.NDArray[Any], labels: npt.NDArray[Any], batch: npt.NDArray[np.intp]
+) -> Blocks:
+    """Collect the images and labels of a batch of indices, in blocks that suit the network."""
+    for block in net.image_blocks(len(batch)):
+        yield images[batch[block]], labels[batch[block]]
+
+
+def _cut(order: npt.NDArray[np.intp], batch_size: int) -> list[npt.NDArray[np.intp]]:
+    """Cut shuffled indices into batches; the last one may be smaller."""
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def _diverged(state: TrainingState, optimizer: SGD) -> FloatingPointError:
+    return FloatingPointError(
+        f"fit: the loss became {state.history.train_loss[-1]} in epoch {state.epoch} with "
+        f"{optimizer}; use a lower learning rate, or scale the images to about 0..1. "
+        "The network has the parameters it had before."
+    )
+
+
+def _checked_data(
+    net: CNN, images: npt.ArrayLike, labels: npt.ArrayLike, images_name: str, labels_name: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """Check labelled images against the network and each other; labels come out as integers."""
+    checked_images = net.as_images(images, images_name)
+    checked_labels = as_labels(labels_name, labels, net.architecture.n_classes)
+    require_same_length(checked_images, checked_labels, images_name, labels_name)
+    if checked_images.dtype != np.uint8:
+        for block in net.image_blocks(len(checked_images)):
+            require_finite(images_name, checked_images[block], net.flat.dtype, block.start)
+    return checked_images, checked_labels.astype(np.intp)
+
+
+def _hold_out(
+    net: CNN,
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[np.intp],
+    validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None,
+    validation_fraction: float,
+    seed: int | None,
+) -> tuple[npt.NDArray[np.intp], tuple[npt.NDArray[Any], npt.NDArray[Any]] | None]:
+    """Decide which images train (their indices) and what validates."""
+    everything = np.arange(len(images))
+    if validation_data is not None:
+        if validation_fraction:
+            raise ValueError("validation_fraction: give this or validation_data, not both")
+        return everything, _checked_data(
+            net, *validation_data, "validation_data[0]", "validation_data[1]"
+        )
+    if not validation_fraction:
+        return everything, None
+    order, held_out = data.stratified_split(labels, validation_fraction, seed)
+    return order, (images[held_out], labels[held_out])
+
+
+def _contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Bring train's weights to their common dtype: float32 or float64, whole numbers as float64."""
+    arrays = []
+    for name, value in (("w_conv", w_conv), ("w_fc", w_fc)):
+        array = as_array(name, value)
+        if array.dtype.kind == "f" and array.dtype.type not in FLOAT_TYPES:
+            raise TypeError(
+                f"{name}: needs dtype float32 or float64, got {array.dtype}; "
+                f"convert it first: {name}.astype('float32')"
+            )
+        arrays.append(array if array.dtype.kind == "f" else array.astype(np.float64))
+    dtype = np.result_type(*arrays)
+    conv, fc = (np.ascontiguousarray(array, dtype) for array in arrays)
+    return conv, fc
+
+
+def _contract_network(x: npt.NDArray[Any], w_conv: FloatArray, w_fc: FloatArray) -> CNN:
+    """Check the shapes of train's arrays and build the network they describe."""
+    require_ndim("x", x, 4, "(N, 1, H, W)")
+    require_ndim("w_conv", w_conv, 4, "(C_out, 1, kH, kW)")
+    require_ndim("w_fc", w_fc, 2, "(C_out * H' * W', C)")
+    (N, C, H, W), (K, weight_channels, R, S) = x.shape, w_conv.shape
+    if N == 0:
+        raise ValueError(f"x: at least one image is needed, got N = 0 with shape {x.shape}")
+    if C != 1:
+        raise ValueError(f"x: must have 1 channel, got {C} with shape {x.shape}; use tinycnn.CNN")
+    if weight_channels != 1:
+        raise ValueError(
+            f"w_conv: must have 1 channel, got {weight_channels} with shape {w_conv.shape}"
+        )
+    if min(K, R, S) == 0:
+        raise ValueError(f"w_conv: needs at least one filter of one tap, got shape {w_conv.shape}")
+    if R > H or S > W:
+        raise ValueError(
+            f"w_conv: kernel ({R}, {S}) is larger than the images ({H}, {W}) of x: "
+            f"use at most {H} rows and {W} columns"
+        )
+    P, Q = (H - R + 1) // 2, (W - S + 1) // 2
+    if min(P, Q) == 0:
+        raise ValueError(
+            f"w_conv: kernel ({R}, {S}) on images ({H}, {W}) of x leaves a conv output of "
+            f"({H - R + 1}, {W - S + 1}), too small for the 2x2 pool: use a smaller kernel"
+        )
+    rows, n_classes = w_fc.shape
+    if rows != K * P * Q:
+        raise ValueError(
+            f"w_fc: needs C_out * H' * W' = {K} * {P} * {Q} = {K * P * Q} rows, got {rows}"
+        )
+    if n_classes == 0:
+        raise ValueError(f"w_fc: needs a column for each class, got shape {w_fc.shape}")
+    require_finite("w_conv", w_conv, w_conv.dtype)
+    require_finite("w_fc", w_fc, w_fc.dtype)
+    net = CNN((1, H, W), (K,), (R, S), n_classes, bias=False, dtype=w_fc.dtype)
+    net.parameters["conv1.weight"][...] = w_conv
+    net.parameters["fc.weight"][...] = w_fc.T
+    return net
