@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinycnn import SGD
+from tinycnn import SGD, linear_decay
 
 
 def test_sgd_follows_its_formula(rng):
@@ -49,3 +49,7 @@ def test_an_optimiser_does_not_move_to_another_network():
 def test_wrong_settings_are_refused(arguments, error, words):
     with pytest.raises(error, match=words):
         SGD(**arguments)
+
+
+def test_linear_decay_falls_from_one_to_zero():
+    assert [linear_decay(done) for done in (0.0, 0.25, 1.0)] == [1.0, 0.75, 0.0]

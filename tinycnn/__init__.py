@@ -4,7 +4,7 @@ from tinycnn.callbacks import Callback, History
 from tinycnn.data import Dataset, load, load_digits
 from tinycnn.model_file import load_model, save_model
 from tinycnn.network import CNN
-from tinycnn.optim import SGD
+from tinycnn.optim import SGD, linear_decay
 from tinycnn.training import evaluate, fit, train
 
 __version__ = "0.1.0"
@@ -17,6 +17,7 @@ __all__ = [
     "History",
     "evaluate",
     "fit",
+    "linear_decay",
     "load",
     "load_digits",
     "load_model",

@@ -1,6 +1,7 @@
 """The command line: ``tinycnn train``, ``evaluate``, ``predict`` and ``info``."""
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -16,12 +17,18 @@ from tinycnn.callbacks import Callback, TrainingState
 from tinycnn.data import Dataset
 from tinycnn.model_file import is_model_file, load_model, save_model
 from tinycnn.network import CNN
-from tinycnn.optim import SGD
+from tinycnn.optim import SGD, linear_decay
 from tinycnn.training import evaluate, fit
 
 DIGITS = "the bundled digits"
 TEST_FRACTION = 0.2
 SPLIT_SEED = 0  # the same images are held out by every command, whatever --seed says
+
+# Defaults by the size of the training set: a small one needs many small steps.
+IMAGES_SHOWN = 100_000
+MIN_EPOCHS, MAX_EPOCHS = 10, 100
+FEW_IMAGES = 10_000
+SMALL_BATCH, LARGE_BATCH = 32, 128
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C has ended
@@ -55,6 +62,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 DATA_HELP = (
     "a folder of IDX files (as MNIST has), an IDX images file, an NPZ file, or a folder with one "
     "subfolder of images per class; the bundled digits if left out"
@@ -67,7 +81,7 @@ def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="train a network and save it",
         description="Train a network, test it on images it has not seen, and save it. Data that "
         "have no test part of their own are split: a fifth of each class is held out.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_HelpFormatter,
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help=DATA_HELP)
     parser.add_argument("-o", "--output", default="model.npz", help="where the model is saved")
@@ -75,11 +89,25 @@ def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--channels", type=int, nargs="+", default=[8], metavar="K", help="filters of each block"
     )
     parser.add_argument("--kernel-size", type=int, default=3, metavar="R", help="filters are R x R")
-    parser.add_argument("--epochs", type=int, default=10, help="passes over the training images")
-    parser.add_argument("--batch-size", type=int, default=32, help="images per update")
-    parser.add_argument("--lr", type=float, default=0.05, help="learning rate")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes over the training images; unless given, as many as show the network "
+        f"{IMAGES_SHOWN} images, at least {MIN_EPOCHS} and at most {MAX_EPOCHS}",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help=f"images per update; unless given, {SMALL_BATCH} below {FEW_IMAGES} training images "
+        f"and {LARGE_BATCH} from there on",
+    )
+    parser.add_argument(
+        "--lr", type=float, default=0.05, help="learning rate at the start; falls to 0 in a line"
+    )
     parser.add_argument("--momentum", type=float, default=0.9, help="share of velocity kept")
-    parser.add_argument("--weight-decay", type=float, default=0.0, help="L2 penalty")
+    parser.add_argument("--weight-decay", type=float, default=1e-4, help="L2 penalty")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and shuffling")
     _add_image_size(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
@@ -150,6 +178,7 @@ def run_train(arguments: argparse.Namespace) -> None:
         f"training on {len(train_set.images)} images of {source.name}, "
         f"{len(test_set.images)} held out for the test\n{net}: {net.flat.size} parameters"
     )
+    _choose_defaults(arguments, len(train_set.images))
     start = time.perf_counter()
     _fit_or_keep(net, train_set, arguments, output)
     seconds = time.perf_counter() - start
@@ -202,6 +231,14 @@ def run_info(arguments: argparse.Namespace) -> None:
         print(f"  block {i}        {shape[0]} filters {R} x {S}, ReLU, 2x2 pool -> {_shape(shape)}")
     print(f"  linear         {net.architecture.n_features} -> {net.architecture.n_classes}")
     print(f"  classes        {', '.join(net.class_names)}")
+
+
+def _choose_defaults(arguments: argparse.Namespace, n_images: int) -> None:
+    """Fill in the settings that depend on the number of training images, unless they are given."""
+    if arguments.epochs is None:
+        arguments.epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(IMAGES_SHOWN / n_images)))
+    if arguments.batch_size is None:
+        arguments.batch_size = SMALL_BATCH if n_images < FEW_IMAGES else LARGE_BATCH
 
 
 class Source(NamedTuple):
@@ -260,6 +297,7 @@ def _fit_or_keep(net: CNN, train_set: Dataset, arguments: argparse.Namespace, ou
             epochs=arguments.epochs,
             batch_size=arguments.batch_size,
             optimizer=SGD(arguments.lr, arguments.momentum, arguments.weight_decay),
+            schedule=linear_decay,
             seed=arguments.seed,
             verbose=not arguments.quiet,
             callbacks=[last],

@@ -1,7 +1,9 @@
-"""Optimisers: what becomes of a gradient.
+"""Optimisers: what becomes of a gradient; and schedules: how large the steps are, and when.
 
 An optimiser works on the flat vector of all parameters, so one call updates a whole network.
 It holds its settings and its own state, and nothing of the network.
+
+A schedule maps the share of training that is done, in [0, 1), to a factor of the learning rate.
 """
 
 import numpy as np
@@ -64,3 +66,8 @@ class SGD:
         if self.weight_decay:
             self._velocity += self.weight_decay * flat
         flat -= (self.lr * lr_factor) * self._velocity
+
+
+def linear_decay(done: float) -> float:
+    """Schedule that falls in a straight line from 1 at the start to 0 at the end of training."""
+    return 1.0 - done
