@@ -29,7 +29,7 @@ test-bounds: $(VENV)/tested  ## run the tests on kernels that check every index
 lint: $(VENV)/linted  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint tinycnn
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint tinycnn
 	$(BIN)/mypy
 
 wheel: $(VENV)/built  ## build the source archive and the wheel into dist/

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn import _kernels
+from tinycnn._dispatch import kernels
 from tinycnn._checks import (
     FloatArray,
     as_float_array,
@@ -108,7 +108,7 @@ def conv2d_forward(
     _require(len(bias) == K, f"conv2d: bias needs {K} values, one a filter", bias, weight)
 
     out = np.empty((N, K, H - R + 1, W - S + 1), x.dtype)
-    _kernels.conv2d_forward(x, weight, bias, out)
+    kernels.conv2d_forward(x, weight, bias, out)
     return out, Conv2dCache(x, weight, has_bias)
 
 
@@ -138,13 +138,13 @@ def conv2d_backward(
     dx = None
     if need_dx:
         dx = np.empty_like(x)
-        _kernels.conv2d_backward_input(weight, dout, dx)
+        kernels.conv2d_backward_input(weight, dout, dx)
     dweight = np.empty_like(weight)
-    _kernels.conv2d_backward_weight(x, dout, dweight)
+    kernels.conv2d_backward_weight(x, dout, dweight)
     if not has_bias:
         return dx, dweight
     dbias = np.empty(K, x.dtype)
-    _kernels.conv2d_backward_bias(dout, dbias)
+    kernels.conv2d_backward_bias(dout, dbias)
     return dx, dweight, dbias
 
 
@@ -158,7 +158,7 @@ def relu_forward(x: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """
     x = as_float_array("relu: x", x, np.ndim(x))
     out = np.empty_like(x)
-    _kernels.relu_forward(x.reshape(-1), out.reshape(-1))
+    kernels.relu_forward(x.reshape(-1), out.reshape(-1))
     return out, x
 
 
@@ -172,7 +172,7 @@ def relu_backward(dout: npt.ArrayLike, cache: FloatArray) -> FloatArray:
     x = cache
     dout = _as_gradient("relu", dout, x.shape, x.dtype)
     dx = np.empty_like(x)
-    _kernels.relu_backward(dout.reshape(-1), x.reshape(-1), dx.reshape(-1))
+    kernels.relu_backward(dout.reshape(-1), x.reshape(-1), dx.reshape(-1))
     return dx
 
 
@@ -200,7 +200,7 @@ def max_pool2d_forward(x: npt.ArrayLike) -> tuple[FloatArray, MaxPool2dCache]:
         )
     out = np.empty((N, K, H // 2, W // 2), x.dtype)
     winner = np.empty(out.shape, np.uint8)
-    _kernels.max_pool2d_forward(x, out, winner)
+    kernels.max_pool2d_forward(x, out, winner)
     return out, MaxPool2dCache(winner, x.shape)
 
 
@@ -214,7 +214,7 @@ def max_pool2d_backward(dout: npt.ArrayLike, cache: MaxPool2dCache) -> FloatArra
     winner, x_shape = cache
     dout = _as_gradient("max_pool2d", dout, winner.shape, None)
     dx = np.empty(x_shape, dout.dtype)
-    _kernels.max_pool2d_backward(dout, winner, dx)
+    kernels.max_pool2d_backward(dout, winner, dx)
     return dx
 
 
