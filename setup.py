@@ -6,6 +6,7 @@ The kernels are translated to C once and compiled once for each level of x86-64 
 
 import os
 import platform
+import subprocess
 import sys
 
 from Cython.Build import cythonize
@@ -27,26 +28,29 @@ DIRECTIVES = {
 MSVC = sys.platform == "win32"
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 
-# Neither flag changes a result: nobody reads errno or the floating-point exception flags here, and
-# with them gcc would not turn the pool's comparisons into vector selects.
+# Nobody reads errno or the floating-point exception flags here. With these two, which change no
+# result, gcc turns the pool's comparisons into vector selects.
 FLAGS = ["/O2"] if MSVC else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
 
-# Vector registers of one level: how many bytes each, and whether there are 32 of them (or 16).
+# What gcc must be kept from to leave the loops over lanes in vector registers: replacing them by
+# calls of memset and memcpy, interleaving them with the loops around them, and unrolling them
+# before it vectorises (the limit on the number of turns must lie below the number of lanes).
+GCC_FLAGS = ["-fno-tree-loop-distribute-patterns", "-fno-loop-unroll-and-jam"]
+GCC_UNROLLING = "--param=max-completely-peel-times="
+
+# Each level: its flags, how many bytes a vector register has, whether there are 32 of them (not
+# 16), and gcc's limit on unrolling.
 LEVELS = {
-    "_v3": {
-        "flags": ["/arch:AVX2"] if MSVC else ["-march=x86-64-v3", "-mtune=haswell"],
-        "vector_bytes": 32,
-        "many_registers": 0,
-    },
-    "_v4": {
-        "flags": (
-            ["/arch:AVX512"]
-            if MSVC
-            else ["-march=x86-64-v4", "-mtune=icelake-server", "-mprefer-vector-width=512"]
-        ),
-        "vector_bytes": 64,
-        "many_registers": 1,
-    },
+    "": ([], 16, 0, 3),
+    "_v3": (["/arch:AVX2"] if MSVC else ["-march=x86-64-v3", "-mtune=haswell"], 32, 0, 3),
+    "_v4": (
+        ["/arch:AVX512"]
+        if MSVC
+        else ["-march=x86-64-v4", "-mtune=icelake-server", "-mprefer-vector-width=512"],
+        64,
+        1,
+        7,
+    ),
 }
 
 
@@ -57,6 +61,8 @@ class BuildEachLevelApart(build_ext):
         """Build one extension module in a temporary folder that no other one uses."""
         shared = self.build_temp
         self.build_temp = os.path.join(shared, ext.name)
+        if is_gcc(self.compiler):
+            ext.extra_compile_args = ext.extra_compile_args + ext.gcc_flags
         super().build_extension(ext)
         self.build_temp = shared
 
@@ -67,24 +73,34 @@ class BuildEachLevelApart(build_ext):
         super().copy_extensions_to_source()
 
 
+def is_gcc(compiler) -> bool:
+    """Tell whether this is gcc itself; clang answers to the same name on some systems."""
+    command = getattr(compiler, "compiler", None)
+    if not command:
+        return False
+    version = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=False)
+    return "Free Software Foundation" in version.stdout
+
+
 def kernels() -> list[Extension]:
     """The baseline build and, on x86-64, one for each higher level."""
-    baseline = Extension("tinycnn._kernels", ["tinycnn/_kernels.pyx"], extra_compile_args=FLAGS)
+    source = Extension("tinycnn._kernels", ["tinycnn/_kernels.pyx"])
     # Always translated anew: the C file does not tell with which directives it was made.
-    [baseline] = cythonize([baseline], compiler_directives=DIRECTIVES, force=True)
-    higher = [
-        Extension(
-            f"tinycnn.{name}._kernels",
-            baseline.sources,
-            extra_compile_args=[*FLAGS, *level["flags"]],
+    [source] = cythonize([source], compiler_directives=DIRECTIVES, force=True)
+    builds = []
+    for name, (flags, vector_bytes, many_registers, unrolling) in LEVELS.items():
+        build = Extension(
+            f"tinycnn.{name}._kernels" if name else "tinycnn._kernels",
+            source.sources,
+            extra_compile_args=[*FLAGS, *flags],
             define_macros=[
-                ("TINYCNN_VECTOR_BYTES", level["vector_bytes"]),
-                ("TINYCNN_MANY_REGISTERS", level["many_registers"]),
+                ("TINYCNN_VECTOR_BYTES", vector_bytes),
+                ("TINYCNN_MANY_REGISTERS", many_registers),
             ],
         )
-        for name, level in LEVELS.items()
-    ]
-    return [baseline, *(higher if X86_64 else [])]
+        build.gcc_flags = [*GCC_FLAGS, f"{GCC_UNROLLING}{unrolling}"]
+        builds.append(build)
+    return builds if X86_64 else builds[:1]
 
 
 setup(ext_modules=kernels(), cmdclass={"build_ext": BuildEachLevelApart})

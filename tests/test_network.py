@@ -1,5 +1,8 @@
 """The network as an object: parameters, shapes, predictions, and what it refuses."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -53,7 +56,6 @@ def test_bytes_and_floats_are_the_same_grey(rng, dtype):
 def test_predictions_agree_with_each_other_and_with_forward(rng):
     net = CNN((1, 10, 9), n_classes=4, dtype="float64")
     images = rng.normal(size=(300, 1, 10, 9))  # several blocks
-    assert len(list(net.image_blocks(300))) > 1
     logits, _ = net.forward(images)
     np.testing.assert_allclose(net.logits(images), logits, rtol=1e-12)
     probabilities = net.predict_proba(images)
@@ -75,9 +77,16 @@ def test_predicting_disturbs_no_cache(rng):
         np.testing.assert_array_equal(gradient, before[name])
 
 
-def test_block_size_shrinks_with_the_activations_and_is_at_least_one():
-    assert CNN((1, 8, 8)).block_size > 32
-    assert CNN((1, 500, 500), channels=(64,)).block_size == 1
+def test_copies_and_pickles_are_whole_and_apart(rng):
+    net = CNN((1, 8, 8), class_names=list("abcdefghij"))
+    images = rng.random((4, 1, 8, 8))
+    expected = net.logits(images)
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        np.testing.assert_array_equal(other.logits(images), expected)
+        assert other.class_names == net.class_names
+        other.parameters["fc.bias"][...] = 1  # still a view over other.flat
+        assert (other.flat[-10:] == 1).all()
+    np.testing.assert_array_equal(net.logits(images), expected)
 
 
 def test_default_class_names_are_numbers():

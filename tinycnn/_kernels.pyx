@@ -160,3 +160,14 @@ def max_pool2d_backward(
                     for q in range(dout.shape[3]):
                         place = winner[n, k, p, q]
                         dx[n, k, 2 * p + place // 2, 2 * q + place % 2] = dout[n, k, p, q]
+
+
+# The fast path: several images side by side, a block's layers in one pass, on several threads.
+include "_fused/lanes.pxi"
+include "_fused/pack.pxi"
+include "_fused/linear.pxi"
+include "_fused/network.pxi"
+include "_fused/forward.pxi"
+include "_fused/backward.pxi"
+include "_fused/pool.pxi"
+include "_fused/step.pxi"

@@ -47,16 +47,6 @@ class Architecture(NamedTuple):
         return K * P * Q
 
     @property
-    def activations_per_image(self) -> int:
-        """Number of values of one image and of its conv outputs, which training keeps at once."""
-        total = math.prod(self.image_shape)
-        for (_, H, W), K, (R, S) in zip(
-            self.block_shapes, self.channels, self.kernel_sizes, strict=False
-        ):
-            total += K * (H - R + 1) * (W - S + 1)
-        return total
-
-    @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of each parameter, in the order of the flat vector."""
         shapes: dict[str, tuple[int, ...]] = {}

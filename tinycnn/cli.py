@@ -17,7 +17,8 @@ from tinycnn.callbacks import Callback, TrainingState
 from tinycnn.data import Dataset
 from tinycnn.model_file import is_model_file, load_model, save_model
 from tinycnn.network import CNN
-from tinycnn.optim import SGD, linear_decay
+from tinycnn.optim import SGD
+from tinycnn.schedules import linear_decay
 from tinycnn.training import evaluate, fit
 
 DIGITS = "the bundled digits"

@@ -25,13 +25,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._dispatch import kernels
 from tinycnn._checks import (
     FloatArray,
     as_float_array,
     as_labels,
     require_same_dtype,
 )
+from tinycnn._dispatch import kernels
 
 
 class Conv2dCache(NamedTuple):

@@ -5,7 +5,8 @@ connected layer that gives a logit for every class.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from tinycnn._checks import (
     require_ndim,
 )
 from tinycnn.architecture import make_architecture
+from tinycnn.engine import Engine, Pixels
 from tinycnn.functional import (
     Conv2dCache,
     LinearCache,
@@ -35,9 +37,8 @@ from tinycnn.functional import (
     softmax,
 )
 
-# Bytes of activations that one block of images may take: small enough to stay in a core's cache.
-BLOCK_BYTES = 4 * 2**20
-MAX_BLOCK_IMAGES = 128
+# Bytes 0..255 and floats 0..1 are the same greys.
+BYTE_SCALE = 1 / 255
 
 
 class BlockCache(NamedTuple):
@@ -123,6 +124,15 @@ class CNN:
             f"dtype='{self.flat.dtype}')"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep what cannot be derived, for copies and pickles."""
+        return {key: vars(self)[key] for key in ("architecture", "class_names", "flat")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the views over the flat vector, which a copy would tear off it."""
+        vars(self).update(state)
+        self.parameters = named_views(self.flat, self.architecture.parameter_shapes)
+
     def _initialise(self, rng: np.random.Generator) -> None:
         """Draw the weights; see the class's notes for the distributions."""
         for name, weight in self.parameters.items():
@@ -181,28 +191,36 @@ class CNN:
             self._name_gradients(gradients, f"conv{i + 1}", dconv)
         return {name: gradients[name] for name in self.parameters}
 
-    def logits(self, images: npt.ArrayLike) -> FloatArray:
-        """Compute the logits (N, n_classes) of any number of images, a block at a time.
+    def logits(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
+        """Compute the logits (N, n_classes) of any number of images.
+
+        This is :meth:`forward` without a cache, on the fast kernels.
+
+        Parameters
+        ----------
+        images : (N, C, H, W)
+            Bytes or floats.
+        n_threads : int, optional
+            As many as this process has CPUs by default. It does not change the result.
 
         Raises
         ------
         ValueError
-            If an image has another shape than the network's, or a value that is not finite.
+            If images have another shape than the network's, or a pixel is not a finite number.
         """
         images = self.as_images(images)
-        logits = np.empty((len(images), self.architecture.n_classes), self.flat.dtype)
-        for block in self.image_blocks(len(images)):
-            require_finite("images", images[block], self.flat.dtype, block.start)
-            logits[block], _ = self.forward(images[block])
+        logits, all_finite = self.engine.logits(self.flat, self.pixels(images), n_threads)
+        if not all_finite:
+            require_finite("images", images, self.flat.dtype)
         return logits
 
-    def predict_proba(self, images: npt.ArrayLike) -> FloatArray:
-        """Compute the probability (N, n_classes) of each class for each image."""
-        return softmax(self.logits(images))
+    def predict_proba(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
+        """Compute the probability (N, n_classes) of each class; arguments as for :meth:`logits`."""
+        return softmax(self.logits(images, n_threads))
 
-    def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    def predict(self, images: npt.ArrayLike, n_threads: int | None = None) -> npt.NDArray[np.intp]:
         """Tell the most likely class (N,) of each image, the lower number on a tie."""
-        predictions: npt.NDArray[np.intp] = self.logits(images).argmax(axis=1)
+        predictions: npt.NDArray[np.intp] = self.logits(images, n_threads).argmax(axis=1)
         return predictions
 
     def score(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -228,22 +246,22 @@ class CNN:
             )
         return images
 
-    def image_blocks(self, n_images: int) -> Iterator[slice]:
-        """Cut n_images into consecutive slices whose activations fit in cache together."""
-        size = self.block_size
-        return (slice(start, min(start + size, n_images)) for start in range(0, n_images, size))
+    def pixels(self, images: npt.NDArray[Any]) -> Pixels:
+        """Hand images that :meth:`as_images` has checked over to the fast kernels."""
+        C = self.architecture.image_shape[0]
+        scale = BYTE_SCALE if images.dtype == np.uint8 else 1.0
+        return Pixels(images, np.full(C, scale), np.zeros(C))
 
-    @property
-    def block_size(self) -> int:
-        """Images worked on at a time; depends on the architecture and the dtype alone."""
-        image_bytes = self.flat.itemsize * self.architecture.activations_per_image
-        return max(1, min(MAX_BLOCK_IMAGES, BLOCK_BYTES // image_bytes))
+    @cached_property
+    def engine(self) -> Engine:
+        """The fast kernels, set up for this network."""
+        return Engine(self.architecture, self.flat.dtype)
 
     def _as_input(self, images: npt.ArrayLike) -> FloatArray:
         """Bring images to the scale and dtype that the first layer computes with."""
         images = self.as_images(images)
         if images.dtype == np.uint8:
-            return images * self.flat.dtype.type(1 / 255)
+            return images * self.flat.dtype.type(BYTE_SCALE)
         return images.astype(self.flat.dtype, copy=False)
 
     def _layer(self, layer: str) -> list[FloatArray]:

@@ -1,12 +1,12 @@
 """Training: ``train``, the full-batch contract, and ``fit``, the minibatch loop.
 
-Both stand on :func:`loss_and_gradient`, which works through any number of images in blocks of
-fixed size, so that memory does not grow with the batch.
+Both stand on :class:`tinycnn.engine.BatchGradients`, which computes the gradient of any number of
+images in memory that does not depend on that number.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,15 @@ from tinycnn._checks import (
     require_ndim,
 )
 from tinycnn.callbacks import Callback, History, TrainingState, progress
-from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
+from tinycnn.engine import GROUP_IMAGES, BatchGradients, Pixels
+from tinycnn.functional import cross_entropy_forward
 from tinycnn.network import CNN, require_same_length
-from tinycnn.optim import SGD
+from tinycnn.optim import SGD, Optimizer
+from tinycnn.schedules import Schedule
 
-# A schedule maps the share of training that is done, in [0, 1), to a factor of the learning rate.
-Schedule = Callable[[float], float]
-
-# Labelled images in pieces: (images, labels) of one block after the other.
-Blocks = Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+# Values of x that train looks at together, so that a copy in another dtype stays small, and images.
+SLAB_VALUES = 2**21
+SLAB_IMAGES = 2048
 
 
 def train(
@@ -89,20 +89,17 @@ def train(
         raise ValueError(f"y: x has {len(images)} images, y has {len(labels)} labels")
     lr, n_epochs = as_rate("lr", lr), as_count("n_epochs", n_epochs, 0)
 
-    blocks = list(net.image_blocks(len(images)))
-    for block in blocks:
-        require_finite("x", images[block], net.flat.dtype, block.start)
-
-    def batch() -> Blocks:
-        return ((images[block].astype(net.flat.dtype), labels[block]) for block in blocks)
+    for slab in _slabs(images):
+        require_finite("x", images[slab], net.flat.dtype, slab.start)
 
     if lr == 0:
         return w_fc.copy()
-    for _ in range(n_epochs):
-        _, gradient = loss_and_gradient(net, batch(), len(images))
-        gradient[: w_conv.size] /= len(images)  # the contract's second division by N
-        with np.errstate(over="ignore", invalid="ignore"):  # a huge lr is the caller's choice
-            net.flat -= lr * gradient
+    with BatchGradients(net.engine, net.flat) as gradients:
+        for _ in range(n_epochs):
+            gradient = _full_batch_gradient(gradients, images, labels)
+            gradient[: w_conv.size] /= len(images)  # the contract's second division by N
+            with np.errstate(over="ignore", invalid="ignore"):  # a huge lr is the caller's choice
+                net.flat -= (lr * gradient).astype(net.flat.dtype)
     return np.ascontiguousarray(net.parameters["fc.weight"].T)
 
 
@@ -113,9 +110,10 @@ def fit(
     *,
     epochs: int = 5,
     batch_size: int = 128,
-    optimizer: SGD | None = None,
+    optimizer: Optimizer | None = None,
     schedule: Schedule | None = None,
     seed: int | None = 0,
+    n_threads: int | None = None,
     verbose: bool = True,
     validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     validation_fraction: float = 0.0,
@@ -135,12 +133,14 @@ def fit(
         Passes over all images.
     batch_size : int
         Images per update; the last batch of an epoch may be smaller.
-    optimizer : SGD, optional
+    optimizer : Optimizer, optional
         ``SGD(lr=0.05, momentum=0.9)`` by default. It keeps its momentum when used again.
     schedule : callable, optional
         Maps the share of training that is done, in [0, 1), to a factor of the learning rate.
     seed : int or None
         Of the shuffling (and of what is held out for validation); None for other ones each time.
+    n_threads : int, optional
+        As many as this process has CPUs by default. It does not change the result.
     verbose : bool
         Show progress on stderr: a bar if tqdm is installed, else a line an epoch.
     validation_data : (images, labels), optional
@@ -171,32 +171,40 @@ def fit(
     callbacks = [progress(), *callbacks] if verbose else callbacks
 
     rng = np.random.default_rng(seed)
-    initial_parameters = net.flat.copy()
     state = TrainingState(net, History(), 0, epochs, math.ceil(len(order) / batch_size))
+    initial = net.flat.copy(), optimizer.state()
     try:
         for callback in callbacks:
             callback.on_fit_begin(state)
-        for state.epoch in range(1, epochs + 1):
-            rng.shuffle(order)
-            batches = _cut(order, batch_size)
-            _run_epoch(state, images, labels, batches, optimizer, schedule, callbacks)
-            if not math.isfinite(state.history.train_loss[-1]):
-                net.flat[...] = initial_parameters
-                raise _diverged(state, optimizer)
-            if validation is not None:
-                loss, accuracy = evaluate(net, *validation)
-                state.history.validation_loss.append(loss)
-                state.history.validation_accuracy.append(accuracy)
-            answers = [callback.on_epoch_end(state) for callback in callbacks]
-            if any(answers):
-                break
+        pixels = net.pixels(images)
+        with BatchGradients(net.engine, net.flat, n_threads) as gradients:
+
+            def update(batch: npt.NDArray[np.int64], lr_factor: float) -> float:
+                loss, gradient = gradients.of_batch(pixels, labels, batch)
+                optimizer.step(net.flat, gradient, lr_factor)
+                return loss
+
+            for state.epoch in range(1, epochs + 1):
+                rng.shuffle(order)
+                _run_epoch(state, update, order, batch_size, schedule, callbacks)
+                if not math.isfinite(state.history.train_loss[-1]):
+                    raise _diverged(state, optimizer, initial)
+                if validation is not None:
+                    loss, accuracy = evaluate(net, *validation, n_threads)
+                    state.history.validation_loss.append(loss)
+                    state.history.validation_accuracy.append(accuracy)
+                answers = [callback.on_epoch_end(state) for callback in callbacks]
+                if any(answers):
+                    break
     finally:
         for callback in callbacks:
             callback.on_fit_end(state)
     return state.history
 
 
-def evaluate(net: CNN, images: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[float, float]:
+def evaluate(
+    net: CNN, images: npt.ArrayLike, labels: npt.ArrayLike, n_threads: int | None = None
+) -> tuple[float, float]:
     """Compute mean cross-entropy and accuracy of a network on labelled images.
 
     Parameters
@@ -206,86 +214,53 @@ def evaluate(net: CNN, images: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[fl
         N at least 1.
     labels : (N,)
         Whole numbers in [0, n_classes).
+    n_threads : int, optional
+        As many as this process has CPUs by default.
 
     Returns
     -------
     loss, accuracy : float
     """
     images, labels = _checked_data(net, images, labels, "images", "labels")
-    logits = net.logits(images)
+    logits = net.logits(images, n_threads)
     loss, _ = cross_entropy_forward(logits, labels)
     return loss, float(np.mean(logits.argmax(axis=1) == labels))
 
 
-def loss_and_gradient(net: CNN, blocks: Blocks, n_images: int) -> tuple[float, FloatArray]:
-    """Compute the mean loss of a batch and its gradient, block after block.
-
-    Parameters
-    ----------
-    net : CNN
-    blocks : iterable of (images, labels)
-        The batch in pieces, each small enough to be worked on at once.
-    n_images : int
-        Number of images in all blocks.
-
-    Returns
-    -------
-    loss : float
-        Mean softmax cross-entropy.
-    gradient : (n_parameters,)
-        Of the loss, in the order of ``net.flat``; summed in float64.
-    """
-    loss = 0.0
-    gradient = np.zeros(net.flat.size)
-    # A network that diverges computes with infinities and NaN; whoever trains it looks at the
-    # loss, so NumPy need not warn of each step on the way.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for images, labels in blocks:
-            share = len(images) / n_images
-            logits, cache = net.forward(images)
-            block_loss, loss_cache = cross_entropy_forward(logits, labels)
-            gradients = net.backward(cross_entropy_backward(share, loss_cache), cache)
-            loss += share * block_loss
-            gradient += np.concatenate([g.reshape(-1) for g in gradients.values()])
-        return loss, gradient.astype(net.flat.dtype)
-
-
 def _run_epoch(
     state: TrainingState,
-    images: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    batches: Sequence[npt.NDArray[np.intp]],
-    optimizer: SGD,
+    update: Callable[[npt.NDArray[np.int64], float], float],
+    order: npt.NDArray[np.int64],
+    batch_size: int,
     schedule: Schedule | None,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Update the network once for every batch of indices, and record loss and time."""
-    net, start, total_loss = state.net, time.perf_counter(), 0.0
-    for i, batch in enumerate(batches):
-        loss, gradient = loss_and_gradient(net, _gather(net, images, labels, batch), len(batch))
-        done = (state.epoch - 1 + i / len(batches)) / state.epochs
-        optimizer.step(net.flat, gradient, schedule(done) if schedule else 1.0)
-        total_loss += loss * len(batch)
-        for callback in callbacks:
-            callback.on_batch_end(state)
-    state.history.train_loss.append(total_loss / sum(map(len, batches)))
+    """Update the network once for every batch of the shuffled order; record loss and time.
+
+    update takes a batch's indices and the factor of the learning rate, and returns its mean loss.
+    """
+    start, total_loss = time.perf_counter(), 0.0
+    n_steps = state.epochs * state.batches_per_epoch
+    # A network that diverges computes with infinities and NaN on its way to an infinite loss, which
+    # fit looks at; NumPy need not warn of each step.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i in range(state.batches_per_epoch):
+            batch = order[i * batch_size : (i + 1) * batch_size]
+            step = (state.epoch - 1) * state.batches_per_epoch + i
+            loss = update(batch, schedule(step / n_steps) if schedule else 1.0)
+            total_loss += loss * len(batch)
+            for callback in callbacks:
+                callback.on_batch_end(state)
+    state.history.train_loss.append(total_loss / len(order))
     state.history.seconds.append(time.perf_counter() - start)
 
 
-def _gather(
-    net: CNN, images: npt.NDArray[Any], labels: npt.NDArray[Any], batch: npt.NDArray[np.intp]
-) -> Blocks:
-    """Collect the images and labels of a batch of indices, in blocks that suit the network."""
-    for block in net.image_blocks(len(batch)):
-        yield images[batch[block]], labels[batch[block]]
-
-
-def _cut(order: npt.NDArray[np.intp], batch_size: int) -> list[npt.NDArray[np.intp]]:
-    """Cut shuffled indices into batches; the last one may be smaller."""
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-
-
-def _diverged(state: TrainingState, optimizer: SGD) -> FloatingPointError:
+def _diverged(
+    state: TrainingState, optimizer: Optimizer, initial: tuple[FloatArray, dict[str, Any]]
+) -> FloatingPointError:
+    """Undo a training whose loss is no longer finite, and say so."""
+    state.net.flat[...], optimizer_state = initial
+    optimizer.set_state(optimizer_state)
     return FloatingPointError(
         f"fit: the loss became {state.history.train_loss[-1]} in epoch {state.epoch} with "
         f"{optimizer}; use a lower learning rate, or scale the images to about 0..1. "
@@ -293,29 +268,56 @@ def _diverged(state: TrainingState, optimizer: SGD) -> FloatingPointError:
     )
 
 
+def _slabs(images: npt.NDArray[Any]) -> Iterator[slice]:
+    """Cut images into consecutive slices of bounded size, which depends on their shape alone."""
+    size = min(SLAB_IMAGES, max(GROUP_IMAGES, SLAB_VALUES // max(1, images[0].size)))
+    return (slice(i, min(i + size, len(images))) for i in range(0, len(images), size))
+
+
+def _full_batch_gradient(
+    gradients: BatchGradients, images: npt.NDArray[Any], labels: npt.NDArray[Any]
+) -> FloatArray:
+    """Compute the gradient of the mean loss of all images, each pixel taken as it is."""
+    slabs = (_slab_gradient(gradients, images[i], labels[i], len(images)) for i in _slabs(images))
+    total = next(slabs).astype(np.float64)
+    for gradient in slabs:
+        total += gradient
+    return total
+
+
+def _slab_gradient(
+    gradients: BatchGradients, images: npt.NDArray[Any], labels: npt.NDArray[Any], N: int
+) -> FloatArray:
+    """Compute what some of N images add to the gradient of the mean loss."""
+    if images.dtype.kind != "f":
+        images = images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
+    pixels = Pixels(images, np.ones(1), np.zeros(1))
+    _, gradient = gradients.of_all(pixels, labels.astype(np.int64), 1 / N)
+    return gradient
+
+
 def _checked_data(
     net: CNN, images: npt.ArrayLike, labels: npt.ArrayLike, images_name: str, labels_name: str
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Check labelled images against the network and each other; labels come out as integers."""
     checked_images = net.as_images(images, images_name)
     checked_labels = as_labels(labels_name, labels, net.architecture.n_classes)
     require_same_length(checked_images, checked_labels, images_name, labels_name)
-    if checked_images.dtype != np.uint8:
-        for block in net.image_blocks(len(checked_images)):
-            require_finite(images_name, checked_images[block], net.flat.dtype, block.start)
-    return checked_images, checked_labels.astype(np.intp)
+    for slab in _slabs(checked_images):
+        require_finite(images_name, checked_images[slab], net.flat.dtype, slab.start)
+    return checked_images, checked_labels.astype(np.int64)
 
 
 def _hold_out(
     net: CNN,
     images: npt.NDArray[Any],
-    labels: npt.NDArray[np.intp],
+    labels: npt.NDArray[np.int64],
     validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None,
     validation_fraction: float,
     seed: int | None,
-) -> tuple[npt.NDArray[np.intp], tuple[npt.NDArray[Any], npt.NDArray[Any]] | None]:
+) -> tuple[npt.NDArray[np.int64], tuple[npt.NDArray[Any], npt.NDArray[Any]] | None]:
     """Decide which images train (their indices) and what validates."""
-    everything = np.arange(len(images))
+    everything = np.arange(len(images), dtype=np.int64)
     if validation_data is not None:
         if validation_fraction:
             raise ValueError("validation_fraction: give this or validation_data, not both")
@@ -325,7 +327,7 @@ def _hold_out(
     if not validation_fraction:
         return everything, None
     order, held_out = data.stratified_split(labels, validation_fraction, seed)
-    return order, (images[held_out], labels[held_out])
+    return order.astype(np.int64), (images[held_out], labels[held_out])
 
 
 def _contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

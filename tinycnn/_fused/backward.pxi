@@ -1,0 +1,183 @@
+"""The fused block backward, from the gradient of the pooled values.
+
+A window's gradient goes to its winner, and nowhere if ReLU closed it. One row of windows at a time,
+for 4 filters, it is spread over four rows ``dz``, one for each position of the window, with zeros
+where another position won: dz[4 filters, 4 positions, Q, L]. From there everything is multiply and
+add. The gradient of a filter's tap is summed lane by lane, and over the lanes at the end.
+"""
+
+
+cdef void close_and_sum(
+    const floating* winner, Py_ssize_t n, floating* d, floating* dbias
+) noexcept nogil:
+    """d[n, L] = 0 where the window is closed; dbias[L] += what is left."""
+    cdef floating total[MAX_LANES]
+    cdef floating value
+    cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
+    for i in range(n * L):
+        value = d[i]
+        d[i] = value if winner[i] >= 0 else 0
+    for l in range(L):
+        total[l] = 0
+    for i in range(n):
+        for l in range(L):
+            total[l] += d[i * L + l]
+    for l in range(L):
+        dbias[l] += total[l]
+
+
+cdef void select(
+    const floating* d, const floating* winner, floating place, Py_ssize_t n, floating* out
+) noexcept nogil:
+    """out[n, L] = d where this place is the winner, else 0."""
+    cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
+    cdef floating value
+    for i in range(n * L):
+        value = d[i]
+        out[i] = value if winner[i] == place else 0
+
+
+cdef void spread_row(
+    const floating* winner, Py_ssize_t Q, floating* dz, floating* dbias
+) noexcept nogil:
+    """dz[0, Q, L], a row of pooled gradients -> dz[4, Q, L]: each at its winner, 0 elsewhere."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    close_and_sum(winner, Q, dz, dbias)
+    select(dz, winner, 3, Q, dz + 3 * Q * L)
+    select(dz, winner, 2, Q, dz + 2 * Q * L)
+    select(dz, winner, 1, Q, dz + Q * L)
+    select(dz, winner, 0, Q, dz)
+
+
+cdef inline void dweight_tile(
+    const floating* x, const int64_t* tap, Py_ssize_t W, const floating* dz, Py_ssize_t Q,
+    Py_ssize_t row, floating* dw
+) noexcept nogil:
+    """dw[4 filters, 3 taps, L] += dz * x over one row of windows; filters of dw are row apart."""
+    cdef floating acc[12 * MAX_LANES]
+    cdef floating x0, x1, x2, d0, d1, d2, d3
+    cdef const floating* y0
+    cdef const floating* y1
+    cdef const floating* y2
+    cdef const floating* d
+    cdef Py_ssize_t l, q, i, a, o, L = VECTOR_BYTES // sizeof(floating), step = 4 * Q * L
+    for i in range(4):
+        for l in range(3 * L):
+            acc[3 * i * L + l] = dw[i * row + l]
+    for a in range(4):
+        o = (a // 2 * W + a % 2) * L
+        y0 = x + o + tap[0]
+        y1 = x + o + tap[1]
+        y2 = x + o + tap[2]
+        for q in range(Q):
+            d = dz + (a * Q + q) * L
+            o = 2 * q * L
+            for l in range(L):
+                x0 = y0[o + l]
+                x1 = y1[o + l]
+                x2 = y2[o + l]
+                d0 = d[l]
+                d1 = d[l + step]
+                d2 = d[l + 2 * step]
+                d3 = d[l + 3 * step]
+                acc[l] += d0 * x0
+                acc[l + L] += d0 * x1
+                acc[l + 2 * L] += d0 * x2
+                acc[l + 3 * L] += d1 * x0
+                acc[l + 4 * L] += d1 * x1
+                acc[l + 5 * L] += d1 * x2
+                acc[l + 6 * L] += d2 * x0
+                acc[l + 7 * L] += d2 * x1
+                acc[l + 8 * L] += d2 * x2
+                acc[l + 9 * L] += d3 * x0
+                acc[l + 10 * L] += d3 * x1
+                acc[l + 11 * L] += d3 * x2
+    for i in range(4):
+        for l in range(3 * L):
+            dw[i * row + l] = acc[3 * i * L + l]
+
+
+cdef inline void dx_tile(
+    const floating* w, const int64_t* tap, Py_ssize_t W, const floating* dz, Py_ssize_t Q,
+    floating* dx
+) noexcept nogil:
+    """dx += w[3 taps, 4 filters] * dz over one row of windows."""
+    cdef floating acc[3 * MAX_LANES]
+    cdef floating d0, d1, d2, d3
+    cdef floating w00 = w[0], w01 = w[1], w02 = w[2], w03 = w[3]
+    cdef floating w10 = w[4], w11 = w[5], w12 = w[6], w13 = w[7]
+    cdef floating w20 = w[8], w21 = w[9], w22 = w[10], w23 = w[11]
+    cdef const floating* d
+    cdef floating* y
+    cdef Py_ssize_t l, q, a, L = VECTOR_BYTES // sizeof(floating), step = 4 * Q * L
+    for a in range(4):
+        for q in range(Q):
+            d = dz + (a * Q + q) * L
+            y = dx + (a // 2 * W + a % 2 + 2 * q) * L
+            for l in range(L):
+                d0 = d[l]
+                d1 = d[l + step]
+                d2 = d[l + 2 * step]
+                d3 = d[l + 3 * step]
+                acc[l] = (d0 * w00 + d1 * w01) + (d2 * w02 + d3 * w03)
+                acc[l + L] = (d0 * w10 + d1 * w11) + (d2 * w12 + d3 * w13)
+                acc[l + 2 * L] = (d0 * w20 + d1 * w21) + (d2 * w22 + d3 * w23)
+            # Each tap has a loop of its own: two of them may be the same place in dx.
+            for l in range(L):
+                y[tap[0] + l] += acc[l]
+            for l in range(L):
+                y[tap[1] + l] += acc[l + L]
+            for l in range(L):
+                y[tap[2] + l] += acc[l + 2 * L]
+
+
+cdef void block_backward(
+    const Block* block, const floating* x, const floating* winner, const floating* dpooled,
+    const Linear* linear, const floating* dlogits, floating* dz, floating* dw, floating* dbias,
+    floating* dx
+) noexcept nogil:
+    """dw (K, T, L) and dbias (K, L) += the gradients of one lane block; dx (C, H, W, L) = its own.
+
+    dpooled (K, P, Q, L) is NULL after the last block: there the gradient of the pooled values is
+    computed row by row from dlogits (M, L) as it is needed. dx is NULL where nobody wants it.
+    K and T are rounded up to whole tiles in dw and dbias. dz is scratch.
+    """
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef Py_ssize_t K = block.K, P = block.P, Q = block.Q, W = block.W
+    cdef Py_ssize_t taps = round_up(block.T, TAP_TILE)
+    cdef const floating* w = <const floating*> block.filters
+    cdef Py_ssize_t p, k, i, t, tile, row
+    if dx != NULL:
+        fill_zero(dx, block.C * block.H * W * L)
+    for p in range(P):
+        for tile in range((K + FILTER_TILE - 1) // FILTER_TILE):
+            k = tile * FILTER_TILE
+            for i in range(min(<Py_ssize_t> FILTER_TILE, K - k)):
+                row = ((k + i) * P + p) * Q
+                if dpooled == NULL:
+                    linear_backward_row(linear, row, Q, dlogits, dz + i * 4 * Q * L)
+                else:
+                    memcpy(dz + i * 4 * Q * L, dpooled + row * L, Q * L * sizeof(floating))
+                spread_row(winner + row * L, Q, dz + i * 4 * Q * L, dbias + (k + i) * L)
+            for t in range(taps // TAP_TILE):
+                dweight_tile(
+                    x + 2 * p * W * L, block.tap + TAP_TILE * t, W, dz, Q, taps * L,
+                    dw + (k * taps + TAP_TILE * t) * L
+                )
+            if dx != NULL:
+                for t in range(taps // TAP_TILE):
+                    dx_tile(
+                        w + k * taps + TAP_TILE * FILTER_TILE * t, block.tap + TAP_TILE * t, W,
+                        dz, Q, dx + 2 * p * W * L
+                    )
+
+
+cdef void sum_lanes(const floating* lanes, Py_ssize_t n, floating* out) noexcept nogil:
+    """out[i] = sum of lanes[i, L]."""
+    cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
+    cdef floating total
+    for i in range(n):
+        total = 0
+        for l in range(L):
+            total += lanes[i * L + l]
+        out[i] = total

@@ -1,0 +1,50 @@
+"""Lanes: several images side by side in one vector register.
+
+Everything in this folder is included in ``_kernels.pyx`` and works on *lane blocks*: L images whose
+values stand side by side, as an array (C, H, W, L). The same instruction then works on L images at
+once, for any kernel size and any number of channels. L is what one vector register holds: 16 floats
+where there is AVX-512. The lanes behind the last image of a batch hold zeros.
+
+Letters: C channels, H x W pixels; K filters of T = C * R * S taps; P x Q pooled, F = K * P * Q
+features; M classes; L lanes.
+
+The loops over lanes have a length known to the compiler and bodies without branches: that is what
+lets it turn each of them into vector instructions and keep small local arrays in registers.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+cdef extern from *:
+    """
+    #ifndef TINYCNN_VECTOR_BYTES       /* of one vector register; setup.py sets it for each level */
+    #define TINYCNN_VECTOR_BYTES 16
+    #endif
+    #ifndef TINYCNN_MANY_REGISTERS     /* 32 of them instead of 16 */
+    #define TINYCNN_MANY_REGISTERS 0
+    #endif
+    """
+    enum: VECTOR_BYTES "TINYCNN_VECTOR_BYTES"
+    enum: MAX_LANES "(TINYCNN_VECTOR_BYTES / 4)"
+    enum: MANY_REGISTERS "TINYCNN_MANY_REGISTERS"
+
+cdef enum:
+    # Filters and taps that one step of the gradients works on; weights are padded to multiples.
+    FILTER_TILE = 4
+    TAP_TILE = 3
+
+
+def lane_count(Py_ssize_t itemsize):
+    """Return how many images with values of itemsize bytes lie side by side."""
+    return VECTOR_BYTES // itemsize
+
+
+cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t tile) noexcept nogil:
+    """Return the next multiple of tile."""
+    return (n + tile - 1) // tile * tile
+
+
+cdef inline void fill_zero(floating* a, Py_ssize_t n) noexcept nogil:
+    """a[i] = 0 for all i < n."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        a[i] = 0

@@ -1,0 +1,325 @@
+"""The fully connected layer and the loss, on lane blocks.
+
+Its weight stands as (M, F), a row for each class, as the rest of the package has it.
+"""
+
+from libc.math cimport exp, expf, log
+
+cdef struct Linear:
+    Py_ssize_t F
+    Py_ssize_t M
+    const void* weight  # (M, F)
+    const void* bias  # (M,), or NULL
+
+cdef enum:
+    # Features whose pooled values stay in the first-level cache while all classes pass over them.
+    FEATURE_PIECE = 256
+
+
+cdef inline void logits5(
+    const floating* pooled, Py_ssize_t n, const floating* w, Py_ssize_t F, floating* logits
+) noexcept nogil:
+    """logits[5, L] += sum over n features of pooled[f, L] * w[5, f].
+
+    Even and odd features have sums of their own: ten chains of additions hide their latency.
+    """
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef floating acc[10 * MAX_LANES]
+    cdef floating x0, x1, w0, w1, w2, w3, w4, v0, v1, v2, v3, v4
+    cdef Py_ssize_t f, m, l
+    for l in range(10 * L):
+        acc[l] = 0
+    for f in range(n // 2):
+        w0 = w[0]
+        w1 = w[F]
+        w2 = w[2 * F]
+        w3 = w[3 * F]
+        w4 = w[4 * F]
+        v0 = w[1]
+        v1 = w[F + 1]
+        v2 = w[2 * F + 1]
+        v3 = w[3 * F + 1]
+        v4 = w[4 * F + 1]
+        for l in range(L):
+            x0 = pooled[l]
+            x1 = pooled[l + L]
+            acc[l] += w0 * x0
+            acc[l + L] += w1 * x0
+            acc[l + 2 * L] += w2 * x0
+            acc[l + 3 * L] += w3 * x0
+            acc[l + 4 * L] += w4 * x0
+            acc[l + 5 * L] += v0 * x1
+            acc[l + 6 * L] += v1 * x1
+            acc[l + 7 * L] += v2 * x1
+            acc[l + 8 * L] += v3 * x1
+            acc[l + 9 * L] += v4 * x1
+        pooled += 2 * L
+        w += 2
+    if n % 2:
+        for m in range(5):
+            for l in range(L):
+                acc[m * L + l] += w[m * F] * pooled[l]
+    for l in range(5 * L):
+        logits[l] += acc[l] + acc[l + 5 * L]
+
+
+cdef inline void logits1(
+    const floating* pooled, Py_ssize_t n, const floating* w, floating* logits
+) noexcept nogil:
+    """The same for one class, with four chains of additions."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef floating acc[4 * MAX_LANES]
+    cdef floating w0, w1, w2, w3
+    cdef Py_ssize_t f, l
+    for l in range(4 * L):
+        acc[l] = 0
+    for f in range(n // 4):
+        w0 = w[0]
+        w1 = w[1]
+        w2 = w[2]
+        w3 = w[3]
+        for l in range(L):
+            acc[l] += w0 * pooled[l]
+            acc[l + L] += w1 * pooled[l + L]
+            acc[l + 2 * L] += w2 * pooled[l + 2 * L]
+            acc[l + 3 * L] += w3 * pooled[l + 3 * L]
+        pooled += 4 * L
+        w += 4
+    for f in range(n % 4):
+        w0 = w[f]
+        for l in range(L):
+            acc[l] += w0 * pooled[f * L + l]
+    for l in range(L):
+        logits[l] += (acc[l] + acc[l + L]) + (acc[l + 2 * L] + acc[l + 3 * L])
+
+
+cdef void lanes_linear_forward(
+    const Linear* linear, const floating* pooled, floating* logits
+) noexcept nogil:
+    """pooled (F, L) -> logits (M, L) of one lane block."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef Py_ssize_t F = linear.F, M = linear.M, f, m, l, n
+    cdef const floating* w = <const floating*> linear.weight
+    cdef const floating* bias = <const floating*> linear.bias
+    for m in range(M):
+        for l in range(L):
+            logits[m * L + l] = 0 if bias == NULL else bias[m]
+    f = 0
+    while f < F:
+        n = min(<Py_ssize_t> FEATURE_PIECE, F - f)
+        for m in range(M // 5):
+            logits5(pooled + f * L, n, w + 5 * m * F + f, F, logits + 5 * m * L)
+        for m in range(M - M % 5, M):
+            logits1(pooled + f * L, n, w + m * F + f, logits + m * L)
+        f += n
+
+
+cdef inline void dpooled8(
+    const floating* w, Py_ssize_t F, Py_ssize_t M, const floating* dlogits, floating* d
+) noexcept nogil:
+    """d[8 features, L] = sum over m of w[m, feature] * dlogits[m, L]."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef floating acc[8 * MAX_LANES]
+    cdef floating v, w0, w1, w2, w3, w4, w5, w6, w7
+    cdef Py_ssize_t l, m
+    for l in range(8 * L):
+        acc[l] = 0
+    for m in range(M):
+        w0 = w[0]
+        w1 = w[1]
+        w2 = w[2]
+        w3 = w[3]
+        w4 = w[4]
+        w5 = w[5]
+        w6 = w[6]
+        w7 = w[7]
+        for l in range(L):
+            v = dlogits[m * L + l]
+            acc[l] += w0 * v
+            acc[l + L] += w1 * v
+            acc[l + 2 * L] += w2 * v
+            acc[l + 3 * L] += w3 * v
+            acc[l + 4 * L] += w4 * v
+            acc[l + 5 * L] += w5 * v
+            acc[l + 6 * L] += w6 * v
+            acc[l + 7 * L] += w7 * v
+        w += F
+    for l in range(8 * L):
+        d[l] = acc[l]
+
+
+cdef inline void dpooled1(
+    const floating* w, Py_ssize_t F, Py_ssize_t M, const floating* dlogits, floating* d
+) noexcept nogil:
+    """The same for one feature."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef floating acc[MAX_LANES]
+    cdef floating w0
+    cdef Py_ssize_t l, m
+    for l in range(L):
+        acc[l] = 0
+    for m in range(M):
+        w0 = w[m * F]
+        for l in range(L):
+            acc[l] += w0 * dlogits[m * L + l]
+    for l in range(L):
+        d[l] = acc[l]
+
+
+cdef void linear_backward_row(
+    const Linear* linear, Py_ssize_t feature, Py_ssize_t n, const floating* dlogits, floating* d
+) noexcept nogil:
+    """d[n, L] = the gradient of n pooled values, from feature on, from dlogits (M, L)."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i
+    cdef const floating* w = <const floating*> linear.weight + feature
+    for i in range(n // 8):
+        dpooled8(w + 8 * i, linear.F, linear.M, dlogits, d + 8 * i * L)
+    for i in range(n - n % 8, n):
+        dpooled1(w + i, linear.F, linear.M, dlogits, d + i * L)
+
+
+cdef inline void halve(floating* a, Py_ssize_t n) noexcept nogil:
+    """a[i] = a[2i] + a[2i + 1] for i < n."""
+    cdef Py_ssize_t i
+    cdef floating s[8 * MAX_LANES]
+    for i in range(n):
+        s[i] = a[2 * i] + a[2 * i + 1]
+    for i in range(n):
+        a[i] = s[i]
+
+
+cdef inline void sum_lanes8(floating* a) noexcept nogil:
+    """a[0:8] = the sums over the lanes of a[8, L], in pairs."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    halve(a, 8 * L // 2)
+    if L > 2:
+        halve(a, 8 * L // 4)
+    if L > 4:
+        halve(a, 8 * L // 8)
+    if L > 8:
+        halve(a, 8 * L // 16)
+
+
+cdef inline void dlinear8(
+    const floating* pooled, Py_ssize_t F, const floating* dlogits, Py_ssize_t M, Py_ssize_t n,
+    floating* dw
+) noexcept nogil:
+    """dw[2 classes, 4 features] = the sums over the images of n lane blocks."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef floating acc[8 * MAX_LANES]
+    cdef floating d0, d1, x0, x1, x2, x3
+    cdef Py_ssize_t b, l
+    for l in range(8 * L):
+        acc[l] = 0
+    for b in range(n):
+        for l in range(L):
+            d0 = dlogits[l]
+            d1 = dlogits[l + L]
+            x0 = pooled[l]
+            x1 = pooled[l + L]
+            x2 = pooled[l + 2 * L]
+            x3 = pooled[l + 3 * L]
+            acc[l] += d0 * x0
+            acc[l + L] += d0 * x1
+            acc[l + 2 * L] += d0 * x2
+            acc[l + 3 * L] += d0 * x3
+            acc[l + 4 * L] += d1 * x0
+            acc[l + 5 * L] += d1 * x1
+            acc[l + 6 * L] += d1 * x2
+            acc[l + 7 * L] += d1 * x3
+        pooled += F * L
+        dlogits += M * L
+    sum_lanes8(acc)
+    for b in range(4):
+        dw[b] = acc[b]
+        dw[F + b] = acc[4 + b]
+
+
+cdef inline floating dlinear1(
+    const floating* pooled, Py_ssize_t F, const floating* dlogits, Py_ssize_t M, Py_ssize_t n
+) noexcept nogil:
+    """The same for one class and one feature."""
+    cdef floating acc[MAX_LANES]
+    cdef floating total = 0
+    cdef Py_ssize_t b, l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        acc[l] = 0
+    for b in range(n):
+        for l in range(L):
+            acc[l] += dlogits[b * M * L + l] * pooled[b * F * L + l]
+    for l in range(L):
+        total += acc[l]
+    return total
+
+
+cdef void lanes_linear_backward(
+    const Linear* linear, const floating* pooled, const floating* dlogits, Py_ssize_t n,
+    floating* dw, floating* db
+) noexcept nogil:
+    """dw (M, F) and db (M,), unless it is NULL, of n lane blocks: pooled (n, F, L), dlogits (n, M, L)."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef Py_ssize_t F = linear.F, M = linear.M, f, g, m, b, l
+    cdef floating total
+    for g in range(F // 4):
+        f = 4 * g
+        for m in range(M // 2):
+            dlinear8(pooled + f * L, F, dlogits + 2 * m * L, M, n, dw + 2 * m * F + f)
+        if M % 2:
+            for b in range(f, f + 4):
+                dw[(M - 1) * F + b] = dlinear1(pooled + b * L, F, dlogits + (M - 1) * L, M, n)
+    for f in range(F - F % 4, F):
+        for m in range(M):
+            dw[m * F + f] = dlinear1(pooled + f * L, F, dlogits + m * L, M, n)
+    if db != NULL:
+        for m in range(M):
+            total = 0
+            for b in range(n):
+                for l in range(L):
+                    total += dlogits[(b * M + m) * L + l]
+            db[m] = total
+
+
+cdef double lanes_cross_entropy(
+    floating* z, Py_ssize_t M, const int64_t* labels, const int64_t* order, Py_ssize_t first,
+    Py_ssize_t count, floating scale
+) noexcept nogil:
+    """z (M, L): logits become their gradients times scale; return the sum of count losses.
+
+    Labels belong to the images as in ``pack``; lanes from count on get a gradient of 0.
+    """
+    cdef Py_ssize_t m, l, L = VECTOR_BYTES // sizeof(floating)
+    cdef Py_ssize_t label[MAX_LANES]
+    cdef floating top[MAX_LANES]
+    cdef floating total[MAX_LANES]
+    cdef floating value
+    cdef double loss = 0
+    for l in range(L):
+        top[l] = z[l]
+        total[l] = 0
+    for m in range(1, M):
+        for l in range(L):
+            value = z[m * L + l]
+            top[l] = value if value > top[l] else top[l]
+    for l in range(count):
+        label[l] = labels[first + l if order == NULL else order[first + l]]
+        loss -= z[label[l] * L + l] - top[l]
+    for m in range(M):
+        for l in range(L):
+            value = z[m * L + l] - top[l]
+            if floating is float:
+                z[m * L + l] = expf(value)
+            else:
+                z[m * L + l] = exp(value)
+    for m in range(M):
+        for l in range(L):
+            total[l] += z[m * L + l]
+    for l in range(count):
+        loss += log(total[l])
+    for l in range(L):
+        total[l] = scale / total[l] if l < count else 0
+    for m in range(M):
+        for l in range(L):
+            z[m * L + l] *= total[l]
+    for l in range(count):
+        z[label[l] * L + l] -= scale
+    return loss

@@ -1,0 +1,196 @@
+"""What the fused kernels know of a network: its shapes, and where everything stands in memory.
+
+Memory comes from the caller: tables that all threads read, and for each thread a slot of work
+space. One function lays a slot out; asked without memory, it tells how much is needed.
+"""
+
+from libc.math cimport fabs
+
+cdef enum:
+    MAX_BLOCKS = 16
+    ALIGNMENT = 64  # a cache line, and the widest vector register
+
+cdef struct Block:
+    Py_ssize_t C, H, W, K, R, S, P, Q, T
+    Py_ssize_t weight_at  # in the flat vector of parameters
+    Py_ssize_t bias_at
+    int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
+    void* filters  # [tile of 4 filters, tap, filter], 0 behind the last filter and tap
+    void* biases  # (K,), 0 behind the last filter
+    double largest_weight
+    double largest_bias
+
+cdef struct Network:
+    Py_ssize_t n_blocks
+    Py_ssize_t n_parameters
+    Py_ssize_t fc_weight_at
+    Py_ssize_t fc_bias_at
+    bint bias
+    Linear linear
+    Block blocks[MAX_BLOCKS]
+
+# The work space of one thread. Arrays of one lane block, but for those of a group of them.
+cdef struct Slot:
+    void* x  # (C, H, W, L) of the images
+    void* pooled[MAX_BLOCKS]  # (K, P, Q, L); the last block's: (group, F, L)
+    void* winner[MAX_BLOCKS]  # (K, P, Q, L)
+    void* dpooled[MAX_BLOCKS]  # (K, P, Q, L), of all but the last block
+    void* dw[MAX_BLOCKS]  # (K, T, L), K and T rounded up
+    void* dbias[MAX_BLOCKS]  # (K, L), rounded up
+    void* logits  # (group, M, L)
+    void* dz  # [4 filters, 4 positions, Q, L]
+    void* words  # (H * W / 4, L) of one channel, rounded up
+    void* gradient  # (n_parameters,) of one group
+    void* total  # (n_parameters,) of all groups of a chunk, in double
+
+
+cdef void read_shapes(Network* net, const int64_t[:, ::1] shapes, Py_ssize_t M, bint bias):
+    """Fill in all shapes; each row of shapes is (C, H, W, K, R, S) of a block."""
+    cdef Py_ssize_t i, at = 0, F = 0
+    cdef Block* block
+    net.n_blocks = shapes.shape[0]
+    net.bias = bias
+    for i in range(net.n_blocks):
+        block = &net.blocks[i]
+        block.C, block.H, block.W = shapes[i, 0], shapes[i, 1], shapes[i, 2]
+        block.K, block.R, block.S = shapes[i, 3], shapes[i, 4], shapes[i, 5]
+        block.P = (block.H - block.R + 1) // 2
+        block.Q = (block.W - block.S + 1) // 2
+        block.T = block.C * block.R * block.S
+        block.weight_at = at
+        at += block.K * block.T
+        block.bias_at = at
+        at += block.K if bias else 0
+        F = block.K * block.P * block.Q
+    net.linear.F = F
+    net.linear.M = M
+    net.fc_weight_at = at
+    net.fc_bias_at = at + M * F
+    net.n_parameters = net.fc_bias_at + (M if bias else 0)
+
+
+cdef Py_ssize_t padded_taps(const Block* block) noexcept nogil:
+    return round_up(block.T, TAP_TILE)
+
+
+cdef Py_ssize_t padded_filters(const Block* block) noexcept nogil:
+    return round_up(block.K, FILTER_TILE)
+
+
+cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
+    """Cut n_bytes off the memory, and what is missing to the next cache line."""
+    cdef char* start = memory[0]
+    memory[0] = start + round_up(n_bytes, ALIGNMENT)
+    return start
+
+
+cdef Py_ssize_t lay_out_tables(Network* net, char* memory, Py_ssize_t item) noexcept nogil:
+    """Point the blocks' tables into the memory; return the bytes they take."""
+    cdef char* end = memory
+    cdef Py_ssize_t i
+    cdef Block* block
+    for i in range(net.n_blocks):
+        block = &net.blocks[i]
+        block.tap = <int64_t*> take(&end, padded_taps(block) * sizeof(int64_t))
+        block.filters = take(&end, padded_filters(block) * padded_taps(block) * item)
+        block.biases = take(&end, padded_filters(block) * item)
+    return end - memory
+
+
+cdef Py_ssize_t lay_out_slot(
+    const Network* net, Slot* slot, char* memory, Py_ssize_t item, Py_ssize_t group, bint training
+) noexcept nogil:
+    """Point a slot's arrays into the memory; return the bytes they take.
+
+    group is the number of lane blocks in a group. What only training needs is left out without it.
+    """
+    cdef char* end = memory
+    cdef Py_ssize_t i, maps, n, L = VECTOR_BYTES // item, widest = 0
+    cdef const Block* block = &net.blocks[0]
+    slot.words = take(&end, round_up(block.H * block.W, 4) * L)
+    slot.x = take(&end, block.C * block.H * block.W * L * item)
+    for i in range(net.n_blocks):
+        block = &net.blocks[i]
+        maps = block.K * block.P * block.Q * L * item
+        n = group if i == net.n_blocks - 1 else 1
+        widest = max(widest, block.Q)
+        slot.winner[i] = take(&end, maps)
+        slot.pooled[i] = take(&end, n * maps)
+        if training:
+            slot.dpooled[i] = take(&end, maps if i < net.n_blocks - 1 else 0)
+            slot.dw[i] = take(&end, padded_filters(block) * padded_taps(block) * L * item)
+            slot.dbias[i] = take(&end, padded_filters(block) * L * item)
+    slot.logits = take(&end, group * net.linear.M * L * item)
+    if training:
+        slot.dz = take(&end, FILTER_TILE * 4 * widest * L * item)
+        slot.gradient = take(&end, net.n_parameters * item)
+        slot.total = take(&end, net.n_parameters * sizeof(double))
+    return end - memory
+
+
+def memory_needs(
+    const int64_t[:, ::1] shapes, Py_ssize_t M, bint bias, Py_ssize_t item, Py_ssize_t group
+):
+    """Return the bytes of the tables, of a slot that predicts, and of one that trains."""
+    cdef Network net
+    cdef Slot slot
+    read_shapes(&net, shapes, M, bias)
+    return (
+        lay_out_tables(&net, NULL, item),
+        lay_out_slot(&net, &slot, NULL, item, group, False),
+        lay_out_slot(&net, &slot, NULL, item, group, True),
+    )
+
+
+cdef void fill_taps(Block* block, Py_ssize_t L) noexcept nogil:
+    """Compute the offset of each tap in a lane block."""
+    cdef Py_ssize_t c, r, s, t = 0
+    for c in range(block.C):
+        for r in range(block.R):
+            for s in range(block.S):
+                block.tap[t] = ((c * block.H + r) * block.W + s) * L
+                t += 1
+    for t in range(block.T, padded_taps(block)):
+        block.tap[t] = block.tap[block.T - 1]
+
+
+cdef inline double larger(double largest, double value) noexcept nogil:
+    """Return the larger absolute value; NaN counts as larger than anything."""
+    return fabs(value) if fabs(value) > largest or value != value else largest
+
+
+cdef void fill_filters(Block* block, const floating* flat, bint bias) noexcept nogil:
+    """Copy the filters into tiles, and note the largest values."""
+    cdef floating* filters = <floating*> block.filters
+    cdef floating* biases = <floating*> block.biases
+    cdef const floating* weight = flat + block.weight_at
+    cdef Py_ssize_t k, t, taps = padded_taps(block)
+    cdef floating value
+    block.largest_weight = block.largest_bias = 0
+    for k in range(padded_filters(block)):
+        for t in range(taps):
+            value = weight[k * block.T + t] if k < block.K and t < block.T else 0
+            filters[(k // FILTER_TILE * taps + t) * FILTER_TILE + k % FILTER_TILE] = value
+            block.largest_weight = larger(block.largest_weight, value)
+        biases[k] = flat[block.bias_at + k] if bias and k < block.K else 0
+        block.largest_bias = larger(block.largest_bias, biases[k])
+
+
+cdef void prepare(Network* net, const floating* flat, char* tables) noexcept nogil:
+    """Bring the parameters into the form in which the kernels want them."""
+    cdef Py_ssize_t i
+    lay_out_tables(net, tables, sizeof(floating))
+    for i in range(net.n_blocks):
+        fill_taps(&net.blocks[i], VECTOR_BYTES // sizeof(floating))
+        fill_filters(&net.blocks[i], flat, net.bias)
+    net.linear.weight = flat + net.fc_weight_at
+    net.linear.bias = flat + net.fc_bias_at if net.bias else NULL
+
+
+cdef inline bint may_overflow(const Block* block, double* bound, Py_ssize_t item) noexcept nogil:
+    """Tell whether a block's values may become infinite or NaN for inputs within +-bound.
+
+    The bound becomes that of the block's output. NaN in it, or among the weights, says yes.
+    """
+    bound[0] = bound[0] * block.largest_weight * block.T + block.largest_bias
+    return not bound[0] < (1e30 if item == sizeof(float) else 1e300)

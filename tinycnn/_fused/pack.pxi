@@ -1,0 +1,98 @@
+"""Packing: from images anywhere in a data set to a lane block, scaled on the way."""
+
+from libc.string cimport memcpy
+
+ctypedef fused pixel:
+    uint8_t
+    float
+    double
+
+
+cdef void gather_words(
+    const uint8_t** image, Py_ssize_t L, Py_ssize_t size, uint32_t* word
+) noexcept nogil:
+    """word[i, l] = bytes 4i to 4i + 3 of image l; the last word ends in zeros."""
+    cdef Py_ssize_t i, l, whole = size // 4, tail = size % 4
+    for i in range(whole):
+        for l in range(L):
+            memcpy(word + i * L + l, image[l] + 4 * i, 4)
+    if tail:
+        for l in range(L):
+            word[whole * L + l] = 0
+            memcpy(word + whole * L + l, image[l] + 4 * whole, tail)
+
+
+cdef void unpack_words(
+    const uint32_t* word, Py_ssize_t size, floating scale, floating shift, floating* x
+) noexcept nogil:
+    """x[i, l] = byte i of image l * scale + shift."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef Py_ssize_t i, l, whole = size // 4
+    cdef uint32_t one = 1
+    cdef bint little = (<uint8_t*> &one)[0] == 1
+    cdef int s0 = 0 if little else 24
+    cdef int s1 = 8 if little else 16
+    cdef int s2 = 16 if little else 8
+    cdef int s3 = 24 if little else 0
+    cdef const uint32_t* v
+    cdef floating* y
+    for i in range(whole):
+        v = word + i * L
+        y = x + 4 * i * L
+        for l in range(L):
+            y[l] = <int> ((v[l] >> s0) & 255) * scale + shift
+            y[l + L] = <int> ((v[l] >> s1) & 255) * scale + shift
+            y[l + 2 * L] = <int> ((v[l] >> s2) & 255) * scale + shift
+            y[l + 3 * L] = <int> ((v[l] >> s3) & 255) * scale + shift
+    v = word + whole * L
+    for i in range(4 * whole, size):
+        for l in range(L):
+            x[i * L + l] = (<const uint8_t*> (v + l))[i - 4 * whole] * scale + shift
+
+
+cdef void pack_bytes(
+    const uint8_t** image, Py_ssize_t size, floating scale, floating shift,
+    uint32_t* word, floating* x
+) noexcept nogil:
+    """Bytes to lanes, four at a time: a word moves from memory to its lane as one."""
+    gather_words(image, VECTOR_BYTES // sizeof(floating), size, word)
+    unpack_words(word, size, scale, shift, x)
+
+
+cdef void pack_values(
+    const pixel** image, Py_ssize_t size, floating scale, floating shift, floating* x
+) noexcept nogil:
+    """Floats to lanes."""
+    cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
+    for i in range(size):
+        for l in range(L):
+            x[i * L + l] = <floating> image[l][i] * scale + shift
+
+
+cdef void pack(
+    const pixel* images, const int64_t* order, Py_ssize_t first, Py_ssize_t count,
+    Py_ssize_t C, Py_ssize_t size, const double* scale, const double* shift,
+    uint32_t* word, floating* x
+) noexcept nogil:
+    """x[c, i, l] = pixel i of channel c of image l, times scale[c], plus shift[c].
+
+    The images are those at order[first], order[first + 1], ..., or simply at first, first + 1, ...
+    if order is NULL; count of them, in as many lanes. The other lanes become zero.
+    """
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef const pixel* image[MAX_LANES]
+    cdef Py_ssize_t c, i, l, index
+    for l in range(L):
+        index = first + (l if l < count else 0)
+        image[l] = images + (index if order == NULL else order[index]) * C * size
+    for c in range(C):
+        if pixel is uint8_t:
+            pack_bytes(image, size, <floating> scale[c], <floating> shift[c], word, x)
+        else:
+            pack_values(image, size, <floating> scale[c], <floating> shift[c], x)
+        for l in range(count, L):
+            for i in range(size):
+                x[i * L + l] = 0
+        for l in range(L):
+            image[l] += size
+        x += size * L

@@ -1,0 +1,328 @@
+"""Whole steps: from images to logits, or to the loss and its gradient, on several threads.
+
+Images are worked on in *groups* of a few lane blocks. Within a group each lane block goes all the
+way through the network before the next one starts, so that its maps stay in cache; the gradient of
+the linear layer follows for the group at once. Groups form *chunks*, and each chunk is one task
+with a gradient of its own. How images fall into groups and chunks depends on their number alone,
+and the chunks' gradients are added in order, so the result is the same for any number of threads.
+"""
+
+cdef enum PixelKind:
+    BYTES
+    FLOATS
+    DOUBLES
+
+cdef struct Job:
+    Network net
+    PixelKind kind
+    const void* images
+    const int64_t* order  # NULL: the images as they stand
+    const int64_t* labels
+    const double* scale  # of each channel
+    const double* shift
+    double bound  # of bytes, scaled
+    Py_ssize_t first, count  # of the images
+    Py_ssize_t group  # lane blocks
+    Py_ssize_t n_chunks
+    double weight  # of each image in the loss
+    char* slots
+    Py_ssize_t slot_bytes
+    void* out  # logits (count, M), or gradients (n_chunks, n_parameters)
+    double* losses  # (n_chunks,)
+    bint all_finite
+
+
+cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
+    """Largest absolute value of x[n]; NaN if there is a NaN or an infinity."""
+    cdef floating top[MAX_LANES]
+    cdef floating odd[MAX_LANES]
+    cdef floating value
+    cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
+    cdef double result = 0
+    for l in range(L):
+        top[l] = 0
+        odd[l] = 0
+    for i in range(n // L):
+        for l in range(L):
+            value = fabs(x[i * L + l])
+            top[l] = value if value > top[l] else top[l]
+            odd[l] += value * 0
+    for l in range(L):
+        result = max(result, <double> top[l]) + odd[l]
+    return result
+
+
+cdef double load_lane_block(
+    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, floating* x
+) noexcept nogil:
+    """Pack count images from the first one on; return the largest absolute value."""
+    cdef const Block* block = &job.net.blocks[0]
+    cdef Py_ssize_t size = block.H * block.W, n = block.C * size * (VECTOR_BYTES // sizeof(floating))
+    cdef uint32_t* words = <uint32_t*> slot.words
+    cdef double bound = job.bound
+    if job.kind == BYTES:
+        pack(
+            <const uint8_t*> job.images, job.order, first, count, block.C, size, job.scale,
+            job.shift, words, x
+        )
+        return bound
+    if job.kind == FLOATS:
+        pack(
+            <const float*> job.images, job.order, first, count, block.C, size, job.scale,
+            job.shift, words, x
+        )
+    else:
+        pack(
+            <const double*> job.images, job.order, first, count, block.C, size, job.scale,
+            job.shift, words, x
+        )
+    bound = largest(x, n)
+    if bound != bound:
+        job.all_finite = False
+    return bound
+
+
+cdef void lane_block_forward(
+    const Network* net, Slot* slot, double bound, Py_ssize_t b, floating* logits
+) noexcept nogil:
+    """From the packed images to the logits (M, L), as lane block b of its group."""
+    cdef const floating* x = <const floating*> slot.x
+    cdef floating* pooled = NULL
+    cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
+    for i in range(net.n_blocks):
+        pooled = <floating*> slot.pooled[i]
+        if i == net.n_blocks - 1:
+            pooled += b * net.linear.F * L
+        block_forward(
+            &net.blocks[i], x, may_overflow(&net.blocks[i], &bound, sizeof(floating)), pooled,
+            <floating*> slot.winner[i]
+        )
+        x = pooled
+    lanes_linear_forward(&net.linear, pooled, logits)
+
+
+cdef void lane_block_backward(
+    const Network* net, Slot* slot, const floating* dlogits
+) noexcept nogil:
+    """From the gradient of the logits to that of all conv blocks, added to the slot's dw, dbias."""
+    cdef const floating* dpooled = NULL
+    cdef const floating* x
+    cdef floating* dx
+    cdef Py_ssize_t i
+    for i in range(net.n_blocks - 1, -1, -1):
+        x = <const floating*> (slot.pooled[i - 1] if i > 0 else slot.x)
+        dx = <floating*> slot.dpooled[i - 1] if i > 0 else NULL
+        block_backward(
+            &net.blocks[i], x, <const floating*> slot.winner[i], dpooled, &net.linear, dlogits,
+            <floating*> slot.dz, <floating*> slot.dw[i], <floating*> slot.dbias[i], dx
+        )
+        dpooled = dx
+
+
+cdef double group_gradient(
+    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t last, floating* gradient
+) noexcept nogil:
+    """Gradient (n_parameters,) of the images from first to last, and their summed loss."""
+    cdef Network* net = &job.net
+    cdef Block* block
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), M = net.linear.M
+    cdef Py_ssize_t b = 0, i, k, count
+    cdef floating* logits
+    cdef floating* dw
+    cdef double bound, loss = 0
+    for i in range(net.n_blocks):
+        block = &net.blocks[i]
+        fill_zero(<floating*> slot.dw[i], padded_filters(block) * padded_taps(block) * L)
+        fill_zero(<floating*> slot.dbias[i], padded_filters(block) * L)
+    while first < last:
+        count = min(L, last - first)
+        logits = <floating*> slot.logits + b * M * L
+        bound = load_lane_block(job, slot, first, count, <floating*> slot.x)
+        lane_block_forward(net, slot, bound, b, logits)
+        loss += lanes_cross_entropy(
+            logits, M, job.labels, job.order, first, count, <floating> job.weight
+        )
+        lane_block_backward(net, slot, logits)
+        first += L
+        b += 1
+    for i in range(net.n_blocks):
+        block = &net.blocks[i]
+        dw = <floating*> slot.dw[i]
+        for k in range(block.K):
+            sum_lanes(
+                dw + k * padded_taps(block) * L, block.T,
+                gradient + block.weight_at + k * block.T
+            )
+        if net.bias:
+            sum_lanes(<floating*> slot.dbias[i], block.K, gradient + block.bias_at)
+    lanes_linear_backward(
+        &net.linear, <const floating*> slot.pooled[net.n_blocks - 1],
+        <const floating*> slot.logits, b, gradient + net.fc_weight_at,
+        gradient + net.fc_bias_at if net.bias else NULL
+    )
+    return loss
+
+
+cdef void chunk_gradient(
+    Job* job, Py_ssize_t chunk, Py_ssize_t slot_number, floating* out
+) noexcept nogil:
+    """Gradient of one chunk of images, summed over its groups in double."""
+    cdef Slot slot
+    cdef Py_ssize_t images = job.group * (VECTOR_BYTES // sizeof(floating))
+    cdef Py_ssize_t n_groups = (job.count + images - 1) // images
+    cdef Py_ssize_t first_group = chunk * n_groups // job.n_chunks
+    cdef Py_ssize_t last_group = (chunk + 1) * n_groups // job.n_chunks
+    cdef Py_ssize_t g, i, start, stop, n = job.net.n_parameters
+    cdef floating* gradient
+    cdef double* total
+    cdef double loss = 0
+    lay_out_slot(
+        &job.net, &slot, job.slots + slot_number * job.slot_bytes, sizeof(floating), job.group, True
+    )
+    out += chunk * n
+    gradient = out if last_group == first_group + 1 else <floating*> slot.gradient
+    total = <double*> slot.total
+    for g in range(first_group, last_group):
+        start = job.first + g * images
+        stop = min(start + images, job.first + job.count)
+        loss += group_gradient(job, &slot, start, stop, gradient)
+        if gradient != out:
+            for i in range(n):
+                total[i] = gradient[i] if g == first_group else total[i] + gradient[i]
+    if gradient != out:
+        for i in range(n):
+            out[i] = <floating> total[i]
+    job.losses[chunk] = loss
+
+
+cdef void group_logits(
+    Job* job, Py_ssize_t group, Py_ssize_t slot_number, floating* out
+) noexcept nogil:
+    """Logits (images, M) of one group of images."""
+    cdef Slot slot
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), M = job.net.linear.M
+    cdef Py_ssize_t first = group * job.group * L, last = min(first + job.group * L, job.count)
+    cdef Py_ssize_t l, m, count
+    cdef floating* logits
+    cdef double bound
+    lay_out_slot(
+        &job.net, &slot, job.slots + slot_number * job.slot_bytes, sizeof(floating), job.group,
+        False
+    )
+    logits = <floating*> slot.logits
+    while first < last:
+        count = min(L, last - first)
+        bound = load_lane_block(job, &slot, job.first + first, count, <floating*> slot.x)
+        lane_block_forward(&job.net, &slot, bound, 0, logits)
+        for l in range(count):
+            for m in range(M):
+                out[(first + l) * M + m] = logits[m * L + l]
+        first += L
+
+
+cdef void float_chunk_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
+    chunk_gradient(<Job*> job, task, slot, <float*> (<Job*> job).out)
+
+
+cdef void double_chunk_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
+    chunk_gradient(<Job*> job, task, slot, <double*> (<Job*> job).out)
+
+
+cdef void float_logits_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
+    group_logits(<Job*> job, task, slot, <float*> (<Job*> job).out)
+
+
+cdef void double_logits_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
+    group_logits(<Job*> job, task, slot, <double*> (<Job*> job).out)
+
+
+cdef void set_images(
+    Job* job, const pixel[::1] images, const int64_t[::1] order, Py_ssize_t first,
+    Py_ssize_t count, const double[::1] scale, const double[::1] shift
+):
+    """Fill in where the images are and how they are scaled."""
+    cdef Py_ssize_t c
+    job.images = &images[0]
+    job.order = &order[0] if order.shape[0] > 0 else NULL
+    job.first = first
+    job.count = count
+    job.scale = &scale[0]
+    job.shift = &shift[0]
+    job.all_finite = True
+    if pixel is uint8_t:
+        job.kind = BYTES
+    elif pixel is float:
+        job.kind = FLOATS
+    else:
+        job.kind = DOUBLES
+    job.bound = 0
+    for c in range(scale.shape[0]):
+        job.bound = max(job.bound, fabs(shift[c]), fabs(255 * scale[c] + shift[c]))
+
+
+def loss_and_gradient(
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t M, bint bias,
+    const floating[::1] flat, const pixel[::1] images, const int64_t[::1] order, Py_ssize_t first,
+    Py_ssize_t count, const int64_t[::1] labels, double weight, const double[::1] scale,
+    const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
+    floating[:, ::1] chunks, double[::1] losses, floating[::1] gradient
+):
+    """Fill gradient with that of weight * (sum of the images' losses); return the summed loss.
+
+    Each image is pixel * scale + shift, channel by channel. The images are those numbered
+    order[first], ... or, if order is empty, first, ...; count of them. chunks (n_chunks,
+    n_parameters), losses (n_chunks,), tables and slots (threads, bytes) are scratch.
+    """
+    cdef Job job
+    cdef Py_ssize_t i, c, n
+    cdef double loss = 0, total
+    read_shapes(&job.net, shapes, M, bias)
+    set_images(&job, images, order, first, count, scale, shift)
+    n = job.net.n_parameters
+    job.labels = &labels[0]
+    job.weight = weight
+    job.group = group
+    job.n_chunks = chunks.shape[0]
+    job.slots = <char*> &slots[0, 0]
+    job.slot_bytes = slots.shape[1]
+    job.out = &chunks[0, 0]
+    job.losses = &losses[0]
+    with nogil:
+        prepare(&job.net, &flat[0], <char*> &tables[0])
+        if floating is float:
+            pool.run(float_chunk_task, &job, job.n_chunks, n_threads)
+        else:
+            pool.run(double_chunk_task, &job, job.n_chunks, n_threads)
+        for i in range(n):
+            total = 0
+            for c in range(job.n_chunks):
+                total += chunks[c, i]
+            gradient[i] = <floating> total
+        for c in range(job.n_chunks):
+            loss += losses[c]
+    return loss
+
+
+def logits(
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, bint bias,
+    const floating[::1] flat, const pixel[::1] images, const int64_t[::1] order, Py_ssize_t first,
+    Py_ssize_t count, const double[::1] scale, const double[::1] shift, Py_ssize_t group,
+    uint8_t[::1] tables, uint8_t[:, ::1] slots, floating[:, ::1] out
+):
+    """Fill out (count, M) with the images' logits; return whether all pixels were finite."""
+    cdef Job job
+    cdef Py_ssize_t n_groups, images_per_group = group * (VECTOR_BYTES // sizeof(floating))
+    read_shapes(&job.net, shapes, out.shape[1], bias)
+    set_images(&job, images, order, first, count, scale, shift)
+    n_groups = (count + images_per_group - 1) // images_per_group
+    job.group = group
+    job.slots = <char*> &slots[0, 0]
+    job.slot_bytes = slots.shape[1]
+    job.out = &out[0, 0]
+    with nogil:
+        prepare(&job.net, &flat[0], <char*> &tables[0])
+        if floating is float:
+            pool.run(float_logits_task, &job, n_groups, n_threads)
+        else:
+            pool.run(double_logits_task, &job, n_groups, n_threads)
+    return job.all_finite

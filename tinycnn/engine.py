@@ -1,0 +1,228 @@
+"""The fast path: any number of images through a network, forward, or forward and backward.
+
+It computes what ``CNN.forward``, the cross-entropy and ``CNN.backward`` compute layer by layer, but
+with the fused kernels of ``_fused/``: several images side by side in vector registers, a block's
+conv, ReLU and pool in one pass, groups of images on several threads. Images are read where they
+stand, bytes as bytes, in any order; memory depends on the network alone, not on their number.
+Results are the same, bit for bit, for any number of threads.
+"""
+
+import math
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tinycnn._checks import FloatArray
+from tinycnn._dispatch import kernels
+from tinycnn._parallel import borrowed_pool, resolve_threads
+from tinycnn.architecture import Architecture
+
+# Images whose gradient is computed in one go: two of these groups make a batch of 128, so that two
+# threads can share it. Fewer where their pooled values would take more memory than this.
+GROUP_IMAGES = 64
+GROUP_BYTES = 16 * 2**20
+
+# Tasks that a batch is cut into at most. Fixed, so that the order of sums is, too.
+MAX_CHUNKS = 16
+
+CACHE_LINE = 64
+
+# Pixels that the kernels read as they are; all others are converted first.
+_PIXELS = {np.dtype(np.uint8): "uint8_t", np.dtype(np.float32): "float"}
+_PIXELS[np.dtype(np.float64)] = "double"
+_FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+
+_IN_ORDER = np.empty(0, np.int64)
+
+
+class Pixels:
+    """Images as the kernels read them: flat in memory, with the scaling of their channels.
+
+    Parameters
+    ----------
+    images : (N, C, H, W)
+        Copied only if they are not C-contiguous or of a dtype that the kernels do not read.
+    scale, shift : (C,)
+        The network sees ``pixel * scale + shift``, channel by channel.
+    """
+
+    def __init__(
+        self,
+        images: npt.NDArray[Any],
+        scale: npt.NDArray[np.float64],
+        shift: npt.NDArray[np.float64],
+    ) -> None:
+        if images.dtype not in _PIXELS:
+            images = images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
+        self.n_images = len(images)
+        self.values = np.ascontiguousarray(images).reshape(-1)
+        self.type_name = _PIXELS[self.values.dtype]
+        self.scale = scale
+        self.shift = shift
+
+
+class Engine:
+    """The kernels, set up for networks of one architecture and dtype.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    dtype : float32 or float64
+    """
+
+    def __init__(self, architecture: Architecture, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.n_classes = architecture.n_classes
+        self.n_parameters = architecture.n_parameters
+        self.bias = architecture.bias
+        self.shapes = np.array(
+            [
+                (*shape, K, R, S)
+                for shape, K, (R, S) in zip(
+                    architecture.block_shapes,
+                    architecture.channels,
+                    architecture.kernel_sizes,
+                    strict=False,
+                )
+            ],
+            np.int64,
+        )
+        lanes = kernels.lane_count(dtype.itemsize)
+        lane_block_bytes = architecture.n_features * lanes * dtype.itemsize
+        self.group = max(1, min(GROUP_IMAGES // lanes, GROUP_BYTES // lane_block_bytes))
+        self.group_images = self.group * lanes
+        self.table_bytes, self.predicting_bytes, self.training_bytes = kernels.memory_needs(
+            self.shapes, self.n_classes, self.bias, dtype.itemsize, self.group
+        )
+
+    def logits(
+        self, flat: FloatArray, pixels: Pixels, n_threads: int | None = None
+    ) -> tuple[FloatArray, bool]:
+        """Compute the logits (N, n_classes) of some images, given the network's parameters.
+
+        Also returns whether all pixels were finite numbers.
+        """
+        logits = np.empty((pixels.n_images, self.n_classes), self.dtype)
+        if pixels.n_images == 0:
+            return logits, True
+        n_groups = math.ceil(pixels.n_images / self.group_images)
+        threads = min(resolve_threads(n_threads), n_groups)
+        with borrowed_pool(threads) as pool:
+            all_finite = kernels.logits[_FLOATS[self.dtype], pixels.type_name](
+                pool,
+                threads,
+                self.shapes,
+                self.bias,
+                flat,
+                pixels.values,
+                _IN_ORDER,
+                0,
+                pixels.n_images,
+                pixels.scale,
+                pixels.shift,
+                self.group,
+                _aligned_zeros(1, self.table_bytes)[0],
+                _aligned_zeros(threads, self.predicting_bytes),
+                logits,
+            )
+        return logits, bool(all_finite)
+
+
+class BatchGradients:
+    """Computes the loss and its gradient on one batch after the other; a context manager.
+
+    It holds the threads and all work space, so that a step of training allocates nothing.
+
+    Parameters
+    ----------
+    engine : Engine
+    flat : (n_parameters,)
+        The network's parameters, read anew for each batch.
+    n_threads : int, optional
+        As many as this process has CPUs by default.
+    """
+
+    def __init__(self, engine: Engine, flat: FloatArray, n_threads: int | None = None) -> None:
+        self._engine = engine
+        self._flat = flat
+        self._gradient = np.empty_like(flat)
+        self._threads = min(resolve_threads(n_threads), MAX_CHUNKS)
+        self._chunks = np.empty((MAX_CHUNKS, engine.n_parameters), engine.dtype)
+        self._losses = np.empty(MAX_CHUNKS)
+        self._tables = _aligned_zeros(1, engine.table_bytes)[0]
+        self._slots = _aligned_zeros(self._threads, engine.training_bytes)
+        self._kernels = {
+            name: kernels.loss_and_gradient[_FLOATS[engine.dtype], name]
+            for name in _PIXELS.values()
+        }
+        self._borrowing = borrowed_pool(self._threads)
+
+    def __enter__(self) -> Self:
+        self._pool = self._borrowing.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._borrowing.__exit__(kind, error, traceback)
+
+    def of_batch(
+        self, pixels: Pixels, labels: npt.NDArray[np.int64], batch: npt.NDArray[np.int64]
+    ) -> tuple[float, FloatArray]:
+        """Compute the mean cross-entropy of the images with these indices, and its gradient.
+
+        The gradient (n_parameters,) is overwritten by the next call.
+        """
+        return self._compute(pixels, labels, batch, len(batch), 1.0 / len(batch))
+
+    def of_all(
+        self, pixels: Pixels, labels: npt.NDArray[np.int64], weight: float
+    ) -> tuple[float, FloatArray]:
+        """Compute weight times the summed cross-entropy of all images, and its gradient."""
+        return self._compute(pixels, labels, _IN_ORDER, pixels.n_images, weight)
+
+    def _compute(
+        self,
+        pixels: Pixels,
+        labels: npt.NDArray[np.int64],
+        order: npt.NDArray[np.int64],
+        count: int,
+        weight: float,
+    ) -> tuple[float, FloatArray]:
+        engine = self._engine
+        n_chunks = min(MAX_CHUNKS, math.ceil(count / engine.group_images))
+        loss = self._kernels[pixels.type_name](
+            self._pool,
+            self._threads,
+            engine.shapes,
+            engine.n_classes,
+            engine.bias,
+            self._flat,
+            pixels.values,
+            order,
+            0,
+            count,
+            labels,
+            weight,
+            pixels.scale,
+            pixels.shift,
+            engine.group,
+            self._tables,
+            self._slots,
+            self._chunks[:n_chunks],
+            self._losses,
+            self._gradient,
+        )
+        return weight * loss, self._gradient
+
+
+def _aligned_zeros(n_rows: int, row_bytes: int) -> npt.NDArray[np.uint8]:
+    """Make a (n_rows, row_bytes) array of zero bytes that begins at a cache line."""
+    block = np.zeros(n_rows * row_bytes + CACHE_LINE, np.uint8)
+    start = -block.ctypes.data % CACHE_LINE
+    return block[start : start + n_rows * row_bytes].reshape(n_rows, row_bytes)
