@@ -17,6 +17,8 @@ from setuptools.command.build_ext import build_ext
 # reads and writes outside the arrays.
 CHECKED = os.environ.get("TINYCNN_BOUNDSCHECK") == "1"
 
+SOURCE = "tinycnn/_kernels.pyx"
+
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": CHECKED,
@@ -31,6 +33,9 @@ X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 # Nobody reads errno or the floating-point exception flags here. With these two, which change no
 # result, gcc turns the pool's comparisons into vector selects.
 FLAGS = ["/O2"] if MSVC else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+
+# No symbols for a debugger: they would make the modules four times as large.
+LINK_FLAGS = ["-Wl,-s"] if sys.platform == "linux" else []
 
 # What gcc must be kept from to leave the loops over lanes in vector registers: replacing them by
 # calls of memset and memcpy, interleaving them with the loops around them, and unrolling them
@@ -56,6 +61,15 @@ LEVELS = {
 
 class BuildEachLevelApart(build_ext):
     """Compiles the same C file once per level, each into object files of its own."""
+
+    def run(self):
+        """Translate the kernels to C, once for all builds and only when they are to be built."""
+        source = Extension("tinycnn._kernels", [SOURCE])
+        # Always anew: the C file does not tell with which directives it was made.
+        [translated] = cythonize([source], compiler_directives=DIRECTIVES, force=True)
+        for ext in self.extensions:
+            ext.sources = translated.sources
+        super().run()
 
     def build_extension(self, ext):
         """Build one extension module in a temporary folder that no other one uses."""
@@ -84,15 +98,13 @@ def is_gcc(compiler) -> bool:
 
 def kernels() -> list[Extension]:
     """The baseline build and, on x86-64, one for each higher level."""
-    source = Extension("tinycnn._kernels", ["tinycnn/_kernels.pyx"])
-    # Always translated anew: the C file does not tell with which directives it was made.
-    [source] = cythonize([source], compiler_directives=DIRECTIVES, force=True)
     builds = []
     for name, (flags, vector_bytes, many_registers, unrolling) in LEVELS.items():
         build = Extension(
             f"tinycnn.{name}._kernels" if name else "tinycnn._kernels",
-            source.sources,
+            [SOURCE],
             extra_compile_args=[*FLAGS, *flags],
+            extra_link_args=LINK_FLAGS,
             define_macros=[
                 ("TINYCNN_VECTOR_BYTES", vector_bytes),
                 ("TINYCNN_MANY_REGISTERS", many_registers),

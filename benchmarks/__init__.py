@@ -1,0 +1,1 @@
+"""Side-by-side measurements of tinycnn; README.md here says what is measured and how."""
