@@ -94,6 +94,8 @@ def test_importing_tinycnn_imports_nothing_optional():
     )
     brought = set(output.stdout.split())
     assert "tinycnn" in brought
+    # Nor what only files need: that is imported when it is asked for.
+    assert not brought & {"zipfile", "gzip", "json", "tempfile", "argparse"}
     assert not brought & {"PIL", "tqdm", "sklearn", "matplotlib", "onnx", "dask", "torch", "scipy"}
 
 

@@ -1,12 +1,18 @@
 """tinycnn: a small convolutional network for images, every layer written by hand."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from tinycnn.callbacks import Callback, History
-from tinycnn.data import Dataset, load, load_digits
-from tinycnn.model_file import load_model, save_model
 from tinycnn.network import CNN
 from tinycnn.optim import SGD, Adam, AdamW, Optimizer
 from tinycnn.schedules import OneCycle, cosine_decay, linear_decay
 from tinycnn.training import evaluate, fit, train
+
+if TYPE_CHECKING:
+    from tinycnn.data import Dataset, load, load_digits
+    from tinycnn.model_file import load_model, save_model
 
 __version__ = "0.1.0"
 
@@ -30,3 +36,27 @@ __all__ = [
     "save_model",
     "train",
 ]
+
+# What works on files brings readers for zip, gzip and JSON along, and is imported when it is asked
+# for: it would double the time that importing tinycnn takes.
+_ON_DEMAND = {
+    "Dataset": "tinycnn.data",
+    "load": "tinycnn.data",
+    "load_digits": "tinycnn.data",
+    "load_model": "tinycnn.model_file",
+    "save_model": "tinycnn.model_file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_DEMAND:
+        raise AttributeError(f"module 'tinycnn' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_ON_DEMAND[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,6 +4,8 @@ Every message names the argument, what it is, what it must be and, where there i
 out. A value of the wrong kind is a TypeError, a wrong value or shape a ValueError.
 """
 
+from __future__ import annotations
+
 import math
 import operator
 import sys

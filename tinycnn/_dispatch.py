@@ -8,6 +8,8 @@ folders that are no packages, so that nothing which imports every submodule find
 ``TINYCNN_CPU_LEVEL`` set to ``baseline``, ``v3`` or ``v4`` overrides the choice, downward only.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import os

@@ -5,6 +5,8 @@ kernels finish the job at hand before Python gets to see the interrupt, so no wo
 array after the call has returned).
 """
 
+from __future__ import annotations
+
 import os
 import threading
 from collections.abc import Iterator

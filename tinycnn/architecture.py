@@ -1,5 +1,7 @@
 """What a network is made of: its shapes, from the image to the logits, and their rules."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

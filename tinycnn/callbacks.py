@@ -1,5 +1,7 @@
 """What can look on while a network trains, and stop it: callbacks, and the progress display."""
 
+from __future__ import annotations
+
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
@@ -44,7 +46,7 @@ class TrainingState:
     batches_per_epoch : int
     """
 
-    net: "CNN"
+    net: CNN
     history: History
     epoch: int
     epochs: int

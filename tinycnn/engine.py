@@ -7,7 +7,10 @@ stand, bytes as bytes, in any order; memory depends on the network alone, not on
 Results are the same, bit for bit, for any number of threads.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -123,8 +126,8 @@ class Engine:
                 pixels.scale,
                 pixels.shift,
                 self.group,
-                _aligned_zeros(1, self.table_bytes)[0],
-                _aligned_zeros(threads, self.predicting_bytes),
+                _aligned(np.empty, 1, self.table_bytes)[0],
+                _aligned(np.empty, threads, self.predicting_bytes),
                 logits,
             )
         return logits, bool(all_finite)
@@ -151,8 +154,9 @@ class BatchGradients:
         self._threads = min(resolve_threads(n_threads), MAX_CHUNKS)
         self._chunks = np.empty((MAX_CHUNKS, engine.n_parameters), engine.dtype)
         self._losses = np.empty(MAX_CHUNKS)
-        self._tables = _aligned_zeros(1, engine.table_bytes)[0]
-        self._slots = _aligned_zeros(self._threads, engine.training_bytes)
+        self._tables = _aligned(np.empty, 1, engine.table_bytes)[0]
+        # Zeros: what stands behind the last filter is multiplied by 0, and must not be NaN.
+        self._slots = _aligned(np.zeros, self._threads, engine.training_bytes)
         self._kernels = {
             name: kernels.loss_and_gradient[_FLOATS[engine.dtype], name]
             for name in _PIXELS.values()
@@ -221,8 +225,10 @@ class BatchGradients:
         return weight * loss, self._gradient
 
 
-def _aligned_zeros(n_rows: int, row_bytes: int) -> npt.NDArray[np.uint8]:
-    """Make a (n_rows, row_bytes) array of zero bytes that begins at a cache line."""
-    block = np.zeros(n_rows * row_bytes + CACHE_LINE, np.uint8)
+def _aligned(
+    make: Callable[..., npt.NDArray[np.uint8]], n_rows: int, row_bytes: int
+) -> npt.NDArray[np.uint8]:
+    """Make (n_rows, row_bytes) bytes, by np.empty or np.zeros, that begin at a cache line."""
+    block = make(n_rows * row_bytes + CACHE_LINE, np.uint8)
     start = -block.ctypes.data % CACHE_LINE
     return block[start : start + n_rows * row_bytes].reshape(n_rows, row_bytes)

@@ -20,6 +20,8 @@ Raises, everywhere: TypeError for a dtype other than float32 and float64 or for 
 ValueError for shapes that do not fit.
 """
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np

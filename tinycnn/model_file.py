@@ -6,6 +6,8 @@ names of the classes. A loaded network therefore predicts from raw images, bit f
 saved one did, and loading runs no code from the file.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import zipfile

@@ -4,6 +4,8 @@ A network is a list of blocks, each conv2d -> ReLU -> 2x2 max pool, followed by 
 connected layer that gives a logit for every class.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from functools import cached_property

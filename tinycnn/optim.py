@@ -6,6 +6,8 @@ It holds its settings and its own state, and nothing of the network.
 A step is a handful of NumPy operations, each of which writes to memory that is there already.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 from abc import ABC, abstractmethod

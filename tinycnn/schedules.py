@@ -5,6 +5,8 @@ any function of that kind will do. Step i of n is taken at the share i / n, so n
 to know how many steps there are.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

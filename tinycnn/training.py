@@ -4,6 +4,8 @@ Both stand on :class:`tinycnn.engine.BatchGradients`, which computes the gradien
 images in memory that does not depend on that number.
 """
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn import data
 from tinycnn._checks import (
     FLOAT_TYPES,
     FloatArray,
@@ -326,7 +327,9 @@ def _hold_out(
         )
     if not validation_fraction:
         return everything, None
-    order, held_out = data.stratified_split(labels, validation_fraction, seed)
+    from tinycnn.data import stratified_split  # brings the readers of files along
+
+    order, held_out = stratified_split(labels, validation_fraction, seed)
     return order.astype(np.int64), (images[held_out], labels[held_out])
 
 
