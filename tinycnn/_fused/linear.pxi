@@ -285,13 +285,17 @@ cdef double lanes_cross_entropy(
 ) noexcept nogil:
     """z (M, L): logits become their gradients times scale; return the sum of count losses.
 
-    Labels belong to the images as in ``pack``; lanes from count on get a gradient of 0.
+    Labels belong to the images as in ``pack``; lanes from count on get a gradient of 0. So does a
+    class that is next to impossible: its gradient would make the whole backward pass compute with
+    subnormal numbers, which takes ten times as long and moves no parameter.
     """
     cdef Py_ssize_t m, l, L = VECTOR_BYTES // sizeof(floating)
     cdef Py_ssize_t label[MAX_LANES]
     cdef floating top[MAX_LANES]
     cdef floating total[MAX_LANES]
     cdef floating value
+    cdef floating lowest = -80 if sizeof(floating) == sizeof(float) else -700
+    cdef floating tiny = 1e-30 if sizeof(floating) == sizeof(float) else 1e-290
     cdef double loss = 0
     for l in range(L):
         top[l] = z[l]
@@ -306,6 +310,7 @@ cdef double lanes_cross_entropy(
     for m in range(M):
         for l in range(L):
             value = z[m * L + l] - top[l]
+            value = lowest if value < lowest else value
             if floating is float:
                 z[m * L + l] = expf(value)
             else:
@@ -319,7 +324,8 @@ cdef double lanes_cross_entropy(
         total[l] = scale / total[l] if l < count else 0
     for m in range(M):
         for l in range(L):
-            z[m * L + l] *= total[l]
+            value = z[m * L + l] * total[l]
+            z[m * L + l] = 0 if value < tiny else value
     for l in range(count):
         z[label[l] * L + l] -= scale
     return loss
