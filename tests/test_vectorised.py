@@ -1,0 +1,90 @@
+"""The compiler has made vector instructions of the hot loops, in each build of the kernels.
+
+A change of compiler or flags that loses them changes no result and costs a factor of five, so no
+other test would notice. This one looks at the machine code: each hot loop must be there as a short
+stretch of code that ends in a jump back and holds, for all lanes at once, the multiplications that
+its source has, in registers of the width that the build is for.
+"""
+
+import functools
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinycnn
+from tinycnn import _dispatch
+
+# Vector multiplications per turn: the forward loop over taps has 4 positions for 4 filters (2 where
+# there are 16 registers); the weight gradient's loop over windows has 3 taps for 4 filters.
+FORWARD = {"baseline": 8, "v3": 8, "v4": 16}
+BACKWARD = dict.fromkeys(FORWARD, 12)
+MULTIPLICATION = {
+    "baseline": r"\bmulps\s.*%xmm",
+    "v3": r"\bvfmadd\w+ps\s.*%ymm",
+    "v4": r"\bvfmadd\w+ps\s.*%zmm",
+}
+
+LINE = re.compile(r"^\s*([0-9a-f]+):\s+(.*)$")
+JUMP = re.compile(r"^j\w+\s+([0-9a-f]+)\b")
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("objdump") is None or not sys.platform.startswith("linux"),
+    reason="needs objdump on Linux",
+)
+
+
+@functools.cache
+def disassembled(level):
+    """Return the machine code of a build as text."""
+    folder = Path(tinycnn.__file__).parent / ("" if level == "baseline" else f"_{level}")
+    [path] = folder.glob("_kernels*.so")
+    command = ["objdump", "--disassemble", "--no-show-raw-insn", path]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def innermost_loops(level):
+    """Yield the instructions of every loop of a build that has no jump inside."""
+    output = disassembled(level)
+    code = [(int(m[1], 16), m[2]) for m in map(LINE.match, output.splitlines()) if m]
+    index = {address: i for i, (address, _) in enumerate(code)}
+    last_jump = 0
+    for i, (address, text) in enumerate(code):
+        jump = JUMP.match(text)
+        if jump:
+            start = index.get(int(jump[1], 16), i)
+            if address > int(jump[1], 16) and start >= last_jump:
+                yield [text for _, text in code[start:i]]
+            last_jump = i
+
+
+@pytest.mark.parametrize("level", _dispatch.supported_levels())
+def test_the_hot_loops_are_vector_code(level):
+    multiplication = re.compile(MULTIPLICATION[level])
+    counts = [
+        sum(multiplication.search(text) is not None for text in loop)
+        for loop in innermost_loops(level)
+    ]
+    assert FORWARD[level] in counts, "the convolution is not vectorised"
+    assert BACKWARD[level] in counts, "the weight gradient is not vectorised"
+
+
+@pytest.mark.parametrize("level", _dispatch.supported_levels())
+def test_the_forward_loop_stays_in_registers(level):
+    multiplication = re.compile(MULTIPLICATION[level])
+    loops = [
+        loop
+        for loop in innermost_loops(level)
+        if sum(multiplication.search(text) is not None for text in loop) == FORWARD[level]
+    ]
+    assert any(not any("%rsp" in text for text in loop) for loop in loops)
+
+
+def test_the_builds_for_newer_processors_use_their_instructions_and_the_baseline_none():
+    for level in _dispatch.supported_levels():
+        code = disassembled(level)
+        assert ("%ymm" in code) == (level != "baseline")
+        assert ("%zmm" in code) == (level == "v4")
