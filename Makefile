@@ -3,10 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx)
+SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/_fused/*.pxi)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-bounds lint wheel clean
+.PHONY: help train test test-slow test-bounds test-levels bench lint wheel clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -17,14 +17,21 @@ train: $(VENV)/installed  ## install tinycnn and train it on the bundled digits
 test: $(VENV)/tested  ## install tinycnn and run the tests
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(VENV)/tested  ## run the slow tests too
-	$(BIN)/python -m pytest
+test-slow: $(VENV)/tested  ## run the slow tests
+	$(BIN)/python -m pytest -m slow
+
+test-levels: $(VENV)/tested  ## run the tests on the kernels for older processors too
+	TINYCNN_CPU_LEVEL=baseline $(BIN)/python -m pytest -m "not slow"
+	TINYCNN_CPU_LEVEL=v3 $(BIN)/python -m pytest -m "not slow"
 
 test-bounds: $(VENV)/tested  ## run the tests on kernels that check every index
 	$(PYTHON) -m venv $(VENV)/bounds
 	$(VENV)/bounds/bin/python -m pip install --quiet --upgrade pip
 	TINYCNN_BOUNDSCHECK=1 $(VENV)/bounds/bin/python -m pip install --quiet --group test .
 	cd tests && ../$(VENV)/bounds/bin/python -m pytest -c ../pyproject.toml -m "not slow" .
+
+bench: $(VENV)/measured  ## measure speed and memory beside other systems (20 minutes)
+	$(BIN)/python benchmarks/run.py
 
 lint: $(VENV)/linted  ## check style and types
 	$(BIN)/ruff check .
@@ -54,6 +61,10 @@ $(VENV)/tested: $(VENV)/installed
 
 $(VENV)/linted: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group lint --group test
+	touch $@
+
+$(VENV)/measured: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group bench
 	touch $@
 
 $(VENV)/built: $(BIN)/python
