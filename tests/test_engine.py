@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -162,6 +163,20 @@ def test_overflow_on_the_way_is_nan_like_in_the_layers(rng):
     with np.errstate(all="ignore"):
         expected, _ = net.forward(images)
     np.testing.assert_array_equal(np.isnan(net.logits(images)), np.isnan(expected))
+
+
+def test_a_larger_pool_takes_the_place_of_a_smaller_one(rng):
+    net, images = CNN((1, 8, 8)), rng.random((2000, 1, 8, 8))
+    expected = net.logits(images, 1)
+    for n_threads in range(2, 12):
+        np.testing.assert_array_equal(net.logits(images, n_threads), expected)
+    deadline = time.monotonic() + 10
+    while True:  # the workers of the smaller pools end
+        workers = [t for t in threading.enumerate() if t.name.startswith("tinycnn-")]
+        if len(workers) < 12 or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    assert len(workers) < 12
 
 
 def test_two_trainings_at_once_do_not_disturb_each_other(digits):

@@ -16,6 +16,10 @@ from typing import Any
 from tinycnn._checks import as_count
 from tinycnn._dispatch import kernels
 
+# How many times a waiting thread looks for work before it goes to sleep: some 100 microseconds,
+# longer than a training run needs between two batches, and too short to matter to anybody else.
+LOOKS = 4000
+
 _in_use = threading.RLock()
 _pool: Any = None
 
@@ -24,6 +28,11 @@ def resolve_threads(n_threads: int | None) -> int:
     """Return the number of threads to use: n_threads, or as many as this process has CPUs."""
     if n_threads is not None:
         return as_count("n_threads", n_threads, 1)
+    return _available_cpus()
+
+
+def _available_cpus() -> int:
+    """Return the number of CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -42,14 +51,17 @@ def borrowed_pool(n_threads: int) -> Iterator[Any]:
         finally:
             _in_use.release()
     else:
-        yield kernels.Pool(0)
+        yield kernels.Pool(0, 0)
 
 
 def _shared_pool(n_workers: int) -> Any:
     """Return the shared pool, made anew if it has fewer workers."""
     global _pool
     if _pool is None or _pool.n_workers < n_workers:
-        _pool = kernels.Pool(n_workers)
+        if _pool is not None:
+            _pool.close()
+        # More threads than CPUs would only keep each other from working by looking.
+        _pool = kernels.Pool(n_workers, LOOKS if n_workers < _available_cpus() else 0)
         for worker in range(_pool.n_workers):
             threading.Thread(
                 target=_pool.work, args=(worker,), name=f"tinycnn-{worker}", daemon=True

@@ -21,14 +21,12 @@ ctypedef void (*TaskFunction)(void* job, Py_ssize_t task, Py_ssize_t slot) noexc
 
 cdef enum:
     MAX_WORKERS = 255
-    # Looks at a lock before going to sleep: some 100 microseconds, longer than the caller takes
-    # between two jobs of a training run, and too short to matter to anybody else.
-    LOOKS = 4000
 
 
-cdef inline void wait(PyThread_type_lock lock) noexcept nogil:
-    """Acquire a lock: by looking at it for a moment, then asleep."""
-    for _ in range(LOOKS):
+cdef inline void wait(PyThread_type_lock lock, Py_ssize_t looks) noexcept nogil:
+    """Acquire a lock: by looking at it so many times, then asleep."""
+    cdef Py_ssize_t i
+    for i in range(looks):
         if PyThread_acquire_lock(lock, NOWAIT_LOCK):
             return
     PyThread_acquire_lock(lock, WAIT_LOCK)
@@ -38,7 +36,8 @@ cdef class Pool:
     """A number of worker threads, and the one job they work on.
 
     ``start[i]`` is released to wake worker i; it releases ``done[i]`` when no task is left. Whoever
-    is free takes the next task, so a worker that the system does not run delays nobody.
+    is free takes the next task, so a worker that the system does not run delays nobody. ``looks``
+    is how many times a waiting thread looks for its lock before it goes to sleep.
     """
 
     cdef PyThread_type_lock start[MAX_WORKERS]
@@ -48,9 +47,13 @@ cdef class Pool:
     cdef void* job
     cdef Py_ssize_t next_task
     cdef Py_ssize_t n_tasks
+    cdef Py_ssize_t looks
+    cdef bint closing
     cdef readonly Py_ssize_t n_workers
 
-    def __cinit__(self, Py_ssize_t n_workers):
+    def __cinit__(self, Py_ssize_t n_workers, Py_ssize_t looks):
+        self.looks = looks
+        self.closing = False
         self.counter = PyThread_allocate_lock()
         self.n_workers = min(n_workers, <Py_ssize_t> MAX_WORKERS)
         for i in range(self.n_workers):
@@ -59,13 +62,27 @@ cdef class Pool:
             PyThread_acquire_lock(self.start[i], WAIT_LOCK)
             PyThread_acquire_lock(self.done[i], WAIT_LOCK)
 
+    def __dealloc__(self):
+        PyThread_free_lock(self.counter)
+        for i in range(self.n_workers):
+            PyThread_free_lock(self.start[i])
+            PyThread_free_lock(self.done[i])
+
     def work(self, Py_ssize_t worker):
-        """Work as worker number `worker`, for ever: the body of its thread."""
+        """Work as worker number `worker` until the pool is closed: the body of its thread."""
         with nogil:
             while True:
-                wait(self.start[worker])
+                wait(self.start[worker], self.looks)
+                if self.closing:
+                    break
                 self.take_tasks(worker + 1)
                 PyThread_release_lock(self.done[worker])
+
+    def close(self):
+        """End all workers; they must not be at work."""
+        self.closing = True
+        for i in range(self.n_workers):
+            PyThread_release_lock(self.start[i])
 
     cdef void take_tasks(self, Py_ssize_t slot) noexcept nogil:
         """Run tasks until there is none left."""
@@ -94,4 +111,4 @@ cdef class Pool:
         for i in range(n_helpers):
             # A worker that has not even woken up is called off instead of waited for.
             if not PyThread_acquire_lock(self.start[i], NOWAIT_LOCK):
-                wait(self.done[i])
+                wait(self.done[i], self.looks)
