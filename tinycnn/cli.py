@@ -20,18 +20,16 @@ from tinycnn.data import Dataset
 from tinycnn.model_file import is_model_file, load_model, save_model
 from tinycnn.network import CNN
 from tinycnn.optim import SGD
-from tinycnn.schedules import linear_decay
+from tinycnn.schedules import OneCycle
 from tinycnn.training import evaluate, fit
 
 DIGITS = "the bundled digits"
 TEST_FRACTION = 0.2
 SPLIT_SEED = 0  # the same images are held out by every command, whatever --seed says
 
-# Defaults by the size of the training set: a small one needs many small steps.
+# The default number of epochs: a small training set is gone through more often.
 IMAGES_SHOWN = 100_000
 MIN_EPOCHS, MAX_EPOCHS = 10, 100
-FEW_IMAGES = 10_000
-SMALL_BATCH, LARGE_BATCH = 32, 128
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C has ended
@@ -99,18 +97,15 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="passes over the training images; unless given, as many as show the network "
         f"{IMAGES_SHOWN} images, at least {MIN_EPOCHS} and at most {MAX_EPOCHS}",
     )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per update")
     parser.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help=f"images per update; unless given, {SMALL_BATCH} below {FEW_IMAGES} training images "
-        f"and {LARGE_BATCH} from there on",
-    )
-    parser.add_argument(
-        "--lr", type=float, default=0.05, help="learning rate at the start; falls to 0 in a line"
+        "--lr",
+        type=float,
+        default=0.05,
+        help="highest learning rate: reached after a fifth of the training, then falling to 0",
     )
     parser.add_argument("--momentum", type=float, default=0.9, help="share of velocity kept")
-    parser.add_argument("--weight-decay", type=float, default=1e-4, help="L2 penalty")
+    parser.add_argument("--weight-decay", type=float, default=1e-3, help="L2 penalty")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and shuffling")
     _add_image_size(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
@@ -181,7 +176,8 @@ def run_train(arguments: argparse.Namespace) -> None:
         f"training on {len(train_set.images)} images of {source.name}, "
         f"{len(test_set.images)} held out for the test\n{net}: {net.flat.size} parameters"
     )
-    _choose_defaults(arguments, len(train_set.images))
+    if arguments.epochs is None:
+        arguments.epochs = _default_epochs(len(train_set.images))
     start = time.perf_counter()
     _fit_or_keep(net, train_set, arguments, output)
     seconds = time.perf_counter() - start
@@ -236,12 +232,9 @@ def run_info(arguments: argparse.Namespace) -> None:
     print(f"  classes        {', '.join(net.class_names)}")
 
 
-def _choose_defaults(arguments: argparse.Namespace, n_images: int) -> None:
-    """Fill in the settings that depend on the number of training images, unless they are given."""
-    if arguments.epochs is None:
-        arguments.epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(IMAGES_SHOWN / n_images)))
-    if arguments.batch_size is None:
-        arguments.batch_size = SMALL_BATCH if n_images < FEW_IMAGES else LARGE_BATCH
+def _default_epochs(n_images: int) -> int:
+    """Choose how often to go through n_images training images."""
+    return min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(IMAGES_SHOWN / n_images)))
 
 
 class Source(NamedTuple):
@@ -300,7 +293,7 @@ def _fit_or_keep(net: CNN, train_set: Dataset, arguments: argparse.Namespace, ou
             epochs=arguments.epochs,
             batch_size=arguments.batch_size,
             optimizer=SGD(arguments.lr, arguments.momentum, arguments.weight_decay),
-            schedule=linear_decay,
+            schedule=OneCycle(warm_up=0.2),
             seed=arguments.seed,
             verbose=not arguments.quiet,
             callbacks=[last],
