@@ -7,46 +7,40 @@ add. The gradient of a filter's tap is summed lane by lane, and over the lanes a
 """
 
 
-cdef void close_and_sum(
-    const floating* winner, Py_ssize_t n, floating* d, floating* dbias
-) noexcept nogil:
-    """d[n, L] = 0 where the window is closed; dbias[L] += what is left."""
-    cdef floating total[MAX_LANES]
-    cdef floating value
-    cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
-    for i in range(n * L):
-        value = d[i]
-        d[i] = value if winner[i] >= 0 else 0
-    for l in range(L):
-        total[l] = 0
-    for i in range(n):
-        for l in range(L):
-            total[l] += d[i * L + l]
-    for l in range(L):
-        dbias[l] += total[l]
-
-
-cdef void select(
-    const floating* d, const floating* winner, floating place, Py_ssize_t n, floating* out
-) noexcept nogil:
-    """out[n, L] = d where this place is the winner, else 0."""
-    cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
-    cdef floating value
-    for i in range(n * L):
-        value = d[i]
-        out[i] = value if winner[i] == place else 0
-
-
 cdef void spread_row(
     const floating* winner, Py_ssize_t Q, floating* dz, floating* dbias
 ) noexcept nogil:
-    """dz[0, Q, L], a row of pooled gradients -> dz[4, Q, L]: each at its winner, 0 elsewhere."""
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    close_and_sum(winner, Q, dz, dbias)
-    select(dz, winner, 3, Q, dz + 3 * Q * L)
-    select(dz, winner, 2, Q, dz + 2 * Q * L)
-    select(dz, winner, 1, Q, dz + Q * L)
-    select(dz, winner, 0, Q, dz)
+    """dz[0, Q, L], a row of pooled gradients -> dz[4, Q, L]: each at its winner, 0 elsewhere.
+
+    dbias[L] += what is not closed. Each position has a loop of its own over the lanes: of one loop
+    for all four, gcc makes branches.
+    """
+    cdef floating total[MAX_LANES]
+    cdef floating value[MAX_LANES]
+    cdef floating place[MAX_LANES]
+    cdef floating open
+    cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating), step = Q * L
+    for l in range(L):
+        total[l] = 0
+    for i in range(Q):
+        for l in range(L):
+            value[l] = dz[l]
+            place[l] = winner[l]
+        for l in range(L):
+            open = value[l] if place[l] >= 0 else 0
+            total[l] += open
+        for l in range(L):
+            dz[l] = value[l] if place[l] == 0 else 0
+        for l in range(L):
+            dz[l + step] = value[l] if place[l] == 1 else 0
+        for l in range(L):
+            dz[l + 2 * step] = value[l] if place[l] == 2 else 0
+        for l in range(L):
+            dz[l + 3 * step] = value[l] if place[l] == 3 else 0
+        dz += L
+        winner += L
+    for l in range(L):
+        dbias[l] += total[l]
 
 
 cdef inline void dweight_tile(
@@ -131,6 +125,18 @@ cdef inline void dx_tile(
                 y[tap[2] + l] += acc[l + 2 * L]
 
 
+cdef inline void dpooled_row(
+    const Linear* linear, const floating* dlogits, const floating* dpooled, Py_ssize_t row,
+    Py_ssize_t Q, floating* d
+) noexcept nogil:
+    """d[Q, L] = dpooled from row on or, where that is NULL, the same computed from dlogits."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    if dpooled == NULL:
+        linear_backward_row(linear, row, Q, dlogits, d)
+    else:
+        memcpy(d, dpooled + row * L, Q * L * sizeof(floating))
+
+
 cdef void block_backward(
     const Block* block, const floating* x, const floating* winner, const floating* dpooled,
     const Linear* linear, const floating* dlogits, floating* dz, floating* dw, floating* dbias,
@@ -154,10 +160,7 @@ cdef void block_backward(
             k = tile * FILTER_TILE
             for i in range(min(<Py_ssize_t> FILTER_TILE, K - k)):
                 row = ((k + i) * P + p) * Q
-                if dpooled == NULL:
-                    linear_backward_row(linear, row, Q, dlogits, dz + i * 4 * Q * L)
-                else:
-                    memcpy(dz + i * 4 * Q * L, dpooled + row * L, Q * L * sizeof(floating))
+                dpooled_row(linear, dlogits, dpooled, row, Q, dz + i * 4 * Q * L)
                 spread_row(winner + row * L, Q, dz + i * 4 * Q * L, dbias + (k + i) * L)
             for t in range(taps // TAP_TILE):
                 dweight_tile(
