@@ -72,6 +72,19 @@ def test_the_hot_loops_are_vector_code(level):
     assert BACKWARD[level] in counts, "the weight gradient is not vectorised"
 
 
+@pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")
+def test_the_3x3_weight_gradient_selects_in_registers():
+    multiplication = re.compile(MULTIPLICATION["v4"])
+    loops = [
+        loop
+        for loop in innermost_loops("v4")
+        if sum(multiplication.search(text) is not None for text in loop) == 9
+        and sum("vblendm" in text for text in loop) >= 12
+    ]
+    on_stack = re.compile(r"%r[sb]p.*%zmm|%zmm.*%r[sb]p")
+    assert any(not any(on_stack.search(text) for text in loop) for loop in loops)
+
+
 @pytest.mark.parametrize("level", _dispatch.supported_levels())
 def test_the_forward_loop_stays_in_registers(level):
     multiplication = re.compile(MULTIPLICATION[level])

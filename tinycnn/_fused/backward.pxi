@@ -4,7 +4,32 @@ A window's gradient goes to its winner, and nowhere if ReLU closed it. One row o
 for 4 filters, it is spread over four rows ``dz``, one for each position of the window, with zeros
 where another position won: dz[4 filters, 4 positions, Q, L]. From there everything is multiply and
 add. The gradient of a filter's tap is summed lane by lane, and over the lanes at the end.
+
+The most frequent case goes without dz: the first block (nobody wants its dx) with 3x3 kernels.
 """
+
+
+cdef void close_and_sum(
+    const floating* winner, Py_ssize_t n, floating* d, floating* dbias
+) noexcept nogil:
+    """d[n, L] = 0 where the window is closed; dbias[L] += what is left."""
+    cdef floating total[MAX_LANES]
+    cdef floating open[MAX_LANES]
+    cdef floating value
+    cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        total[l] = 0
+    for i in range(n):
+        for l in range(L):
+            value = d[l]
+            open[l] = value if winner[l] >= 0 else 0
+        for l in range(L):
+            d[l] = open[l]
+            total[l] += open[l]
+        d += L
+        winner += L
+    for l in range(L):
+        dbias[l] += total[l]
 
 
 cdef void spread_row(
@@ -41,6 +66,107 @@ cdef void spread_row(
         winner += L
     for l in range(L):
         dbias[l] += total[l]
+
+
+cdef inline void load4(const floating* x, floating* y) noexcept nogil:
+    """y[4, L] = x[4, L]: into registers, so that choosing among them needs no branch."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(4 * L):
+        y[l] = x[l]
+
+
+cdef inline void pick_row(
+    const floating* upper, const floating* lower, const floating* place, floating* y
+) noexcept nogil:
+    """y[4, L] = upper[4, L], or lower[4, L] where the winner is in the lower row."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    cdef floating a, b
+    for l in range(L):
+        a = upper[l]
+        b = lower[l]
+        y[l] = b if place[l] > 1.5 else a
+    for l in range(L):
+        a = upper[l + L]
+        b = lower[l + L]
+        y[l + L] = b if place[l] > 1.5 else a
+    for l in range(L):
+        a = upper[l + 2 * L]
+        b = lower[l + 2 * L]
+        y[l + 2 * L] = b if place[l] > 1.5 else a
+    for l in range(L):
+        a = upper[l + 3 * L]
+        b = lower[l + 3 * L]
+        y[l + 3 * L] = b if place[l] > 1.5 else a
+
+
+cdef inline void add_row(
+    const floating* y, const floating* column, const floating* d, floating* acc
+) noexcept nogil:
+    """acc[3, L] += d * y[0:3, L], or d * y[1:4, L] where the winner is in the right column."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    cdef floating z[3 * MAX_LANES]
+    cdef floating a, b
+    for l in range(L):
+        a = y[l]
+        b = y[l + L]
+        z[l] = b if column[l] > 0.5 else a
+    for l in range(L):
+        a = y[l + L]
+        b = y[l + 2 * L]
+        z[l + L] = b if column[l] > 0.5 else a
+    for l in range(L):
+        a = y[l + 2 * L]
+        b = y[l + 3 * L]
+        z[l + 2 * L] = b if column[l] > 0.5 else a
+    for l in range(L):
+        acc[l] += d[l] * z[l]
+        acc[l + L] += d[l] * z[l + L]
+        acc[l + 2 * L] += d[l] * z[l + 2 * L]
+
+
+cdef inline void dweight3x3(
+    const floating* x, Py_ssize_t W, const floating* d, const floating* winner, Py_ssize_t Q,
+    floating* dw
+) noexcept nogil:
+    """dw[3, 3, L] of one filter and channel += d * x at the winners of one row of windows.
+
+    Instead of spreading d over the four positions it picks the 3x3 values that the winner saw out
+    of the window's 4x4, first by its row, then by its column: 21 selections and 9 multiplications
+    where there would be 36. d is 0 where the window is closed.
+    """
+    cdef floating acc[9 * MAX_LANES]
+    cdef floating place[MAX_LANES]
+    cdef floating column[MAX_LANES]
+    cdef floating value[MAX_LANES]
+    cdef floating upper[4 * MAX_LANES]
+    cdef floating lower[4 * MAX_LANES]
+    cdef floating y[4 * MAX_LANES]
+    cdef floating a
+    cdef Py_ssize_t q, l, L = VECTOR_BYTES // sizeof(floating), down = W * L
+    for l in range(9 * L):
+        acc[l] = dw[l]
+    for q in range(Q):
+        for l in range(L):
+            value[l] = d[l]
+            place[l] = winner[l]
+        for l in range(L):
+            a = place[l]
+            column[l] = a - 2 if a > 1.5 else a
+        load4(x, upper)
+        load4(x + down, lower)
+        pick_row(upper, lower, place, y)
+        add_row(y, column, value, acc)
+        load4(x + 2 * down, upper)
+        pick_row(lower, upper, place, y)
+        add_row(y, column, value, acc + 3 * L)
+        load4(x + 3 * down, lower)
+        pick_row(upper, lower, place, y)
+        add_row(y, column, value, acc + 6 * L)
+        x += 2 * L
+        d += L
+        winner += L
+    for l in range(9 * L):
+        dw[l] = acc[l]
 
 
 cdef inline void dweight_tile(
@@ -137,6 +263,29 @@ cdef inline void dpooled_row(
         memcpy(d, dpooled + row * L, Q * L * sizeof(floating))
 
 
+cdef void block_backward_3x3(
+    const Block* block, const floating* x, const floating* winner, const floating* dpooled,
+    const Linear* linear, const floating* dlogits, floating* d, floating* dw, floating* dbias
+) noexcept nogil:
+    """``block_backward`` for 3x3 kernels where nobody wants dx; d (Q, L) is scratch.
+
+    It holds 9 sums and two rows of a window: more than 16 registers.
+    """
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef Py_ssize_t P = block.P, Q = block.Q, W = block.W, taps = padded_taps(block)
+    cdef Py_ssize_t c, k, p, row
+    for p in range(P):
+        for k in range(block.K):
+            row = (k * P + p) * Q
+            dpooled_row(linear, dlogits, dpooled, row, Q, d)
+            close_and_sum(winner + row * L, Q, d, dbias + k * L)
+            for c in range(block.C):
+                dweight3x3(
+                    x + (c * block.H + 2 * p) * W * L, W, d, winner + row * L, Q,
+                    dw + (k * taps + 9 * c) * L
+                )
+
+
 cdef void block_backward(
     const Block* block, const floating* x, const floating* winner, const floating* dpooled,
     const Linear* linear, const floating* dlogits, floating* dz, floating* dw, floating* dbias,
@@ -153,6 +302,9 @@ cdef void block_backward(
     cdef Py_ssize_t taps = round_up(block.T, TAP_TILE)
     cdef const floating* w = <const floating*> block.filters
     cdef Py_ssize_t p, k, i, t, tile, row
+    if MANY_REGISTERS and dx == NULL and block.R == 3 and block.S == 3:
+        block_backward_3x3(block, x, winner, dpooled, linear, dlogits, dz, dw, dbias)
+        return
     if dx != NULL:
         fill_zero(dx, block.C * block.H * W * L)
     for p in range(P):
