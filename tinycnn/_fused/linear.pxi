@@ -200,6 +200,18 @@ cdef inline void sum_lanes8(floating* a) noexcept nogil:
         halve(a, 8 * L // 16)
 
 
+cdef inline void sum_lanes16(floating* a) noexcept nogil:
+    """a[0:16] = the sums over the lanes of a[16, L], in pairs."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    halve(a, 16 * L // 2)
+    if L > 2:
+        halve(a, 16 * L // 4)
+    if L > 4:
+        halve(a, 16 * L // 8)
+    if L > 8:
+        halve(a, 16 * L // 16)
+
+
 cdef inline void dlinear8(
     const floating* pooled, Py_ssize_t F, const floating* dlogits, Py_ssize_t M, Py_ssize_t n,
     floating* dw
@@ -235,6 +247,55 @@ cdef inline void dlinear8(
         dw[F + b] = acc[4 + b]
 
 
+cdef inline void dlinear16(
+    const floating* pooled, Py_ssize_t F, const floating* dlogits, Py_ssize_t M, Py_ssize_t n,
+    floating* dw
+) noexcept nogil:
+    """The same for 8 features: the sums over 16 lanes of 16 accumulators fill one vector."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef floating acc[16 * MAX_LANES]
+    cdef floating d0, d1, x0, x1, x2, x3, x4, x5, x6, x7
+    cdef Py_ssize_t b, l
+    for b in range(4):
+        for l in range(4 * L):
+            acc[4 * b * L + l] = 0
+    for b in range(n):
+        for l in range(L):
+            d0 = dlogits[l]
+            d1 = dlogits[l + L]
+            x0 = pooled[l]
+            x1 = pooled[l + L]
+            x2 = pooled[l + 2 * L]
+            x3 = pooled[l + 3 * L]
+            x4 = pooled[l + 4 * L]
+            x5 = pooled[l + 5 * L]
+            x6 = pooled[l + 6 * L]
+            x7 = pooled[l + 7 * L]
+            acc[l] += d0 * x0
+            acc[l + L] += d0 * x1
+            acc[l + 2 * L] += d0 * x2
+            acc[l + 3 * L] += d0 * x3
+            acc[l + 4 * L] += d0 * x4
+            acc[l + 5 * L] += d0 * x5
+            acc[l + 6 * L] += d0 * x6
+            acc[l + 7 * L] += d0 * x7
+            acc[l + 8 * L] += d1 * x0
+            acc[l + 9 * L] += d1 * x1
+            acc[l + 10 * L] += d1 * x2
+            acc[l + 11 * L] += d1 * x3
+            acc[l + 12 * L] += d1 * x4
+            acc[l + 13 * L] += d1 * x5
+            acc[l + 14 * L] += d1 * x6
+            acc[l + 15 * L] += d1 * x7
+        pooled += F * L
+        dlogits += M * L
+    sum_lanes16(acc)
+    for b in range(8):
+        dw[b] = acc[b]
+    for b in range(8):
+        dw[F + b] = acc[8 + b]
+
+
 cdef inline floating dlinear1(
     const floating* pooled, Py_ssize_t F, const floating* dlogits, Py_ssize_t M, Py_ssize_t n
 ) noexcept nogil:
@@ -258,18 +319,21 @@ cdef void lanes_linear_backward(
 ) noexcept nogil:
     """dw (M, F) and db (M,), unless it is NULL, of n lane blocks: pooled (n, F, L), dlogits (n, M, L)."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef Py_ssize_t F = linear.F, M = linear.M, f, g, m, b, l
+    cdef Py_ssize_t F = linear.F, M = linear.M, f = 0, m, b, l, width, pairs
     cdef floating total
-    for g in range(F // 4):
-        f = 4 * g
-        for m in range(M // 2):
-            dlinear8(pooled + f * L, F, dlogits + 2 * m * L, M, n, dw + 2 * m * F + f)
-        if M % 2:
-            for b in range(f, f + 4):
-                dw[(M - 1) * F + b] = dlinear1(pooled + b * L, F, dlogits + (M - 1) * L, M, n)
-    for f in range(F - F % 4, F):
-        for m in range(M):
-            dw[m * F + f] = dlinear1(pooled + f * L, F, dlogits + m * L, M, n)
+    while f < F:
+        # So many features at a time, for two classes; what is left over goes one by one.
+        width = 8 if MANY_REGISTERS and F - f >= 8 else 4 if F - f >= 4 else 1
+        pairs = M // 2 if width > 1 else 0
+        for m in range(pairs):
+            if MANY_REGISTERS and width == 8:
+                dlinear16(pooled + f * L, F, dlogits + 2 * m * L, M, n, dw + 2 * m * F + f)
+            else:
+                dlinear8(pooled + f * L, F, dlogits + 2 * m * L, M, n, dw + 2 * m * F + f)
+        for m in range(2 * pairs, M):
+            for b in range(f, f + width):
+                dw[m * F + b] = dlinear1(pooled + b * L, F, dlogits + m * L, M, n)
+        f += width
     if db != NULL:
         for m in range(M):
             total = 0
