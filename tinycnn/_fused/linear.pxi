@@ -174,8 +174,12 @@ cdef void linear_backward_row(
     cdef const floating* w = <const floating*> linear.weight + feature
     for i in range(n // 8):
         dpooled8(w + 8 * i, linear.F, linear.M, dlogits, d + 8 * i * L)
-    for i in range(n - n % 8, n):
-        dpooled1(w + i, linear.F, linear.M, dlogits, d + i * L)
+    if n % 8 and n > 8:
+        # Rather some of them twice, with the same result, than up to seven one by one.
+        dpooled8(w + n - 8, linear.F, linear.M, dlogits, d + (n - 8) * L)
+    elif n < 8:
+        for i in range(n):
+            dpooled1(w + i, linear.F, linear.M, dlogits, d + i * L)
 
 
 cdef inline void halve(floating* a, Py_ssize_t n) noexcept nogil:
