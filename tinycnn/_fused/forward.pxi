@@ -37,7 +37,7 @@ cdef inline void pool_relu(const floating* a, floating* pooled, floating* winner
 cdef void restore_nan(
     const floating* a, Py_ssize_t n, Py_ssize_t step, floating* pooled, floating* winner
 ) noexcept nogil:
-    """a[n, 4, L]: where one of the four is NaN, so is the pooled value, and the window is closed."""
+    """a[n, 4, L]: where one of the four is NaN, so is the pooled value; the window is closed."""
     cdef Py_ssize_t i, j, l, L = VECTOR_BYTES // sizeof(floating)
     cdef floating value
     for i in range(n):

@@ -321,7 +321,7 @@ cdef void lanes_linear_backward(
     const Linear* linear, const floating* pooled, const floating* dlogits, Py_ssize_t n,
     floating* dw, floating* db
 ) noexcept nogil:
-    """dw (M, F) and db (M,), unless it is NULL, of n lane blocks: pooled (n, F, L), dlogits (n, M, L)."""
+    """dw (M, F) and db (M,), unless NULL, of pooled (n, F, L) and dlogits (n, M, L)."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef Py_ssize_t F = linear.F, M = linear.M, f = 0, m, b, l, width, pairs
     cdef floating total

@@ -61,7 +61,7 @@ cdef double load_lane_block(
 ) noexcept nogil:
     """Pack count images from the first one on; return the largest absolute value."""
     cdef const Block* block = &job.net.blocks[0]
-    cdef Py_ssize_t size = block.H * block.W, n = block.C * size * (VECTOR_BYTES // sizeof(floating))
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), size = block.H * block.W
     cdef uint32_t* words = <uint32_t*> slot.words
     cdef double bound = job.bound
     if job.kind == BYTES:
@@ -80,7 +80,7 @@ cdef double load_lane_block(
             <const double*> job.images, job.order, first, count, block.C, size, job.scale,
             job.shift, words, x
         )
-    bound = largest(x, n)
+    bound = largest(x, block.C * size * L)
     if bound != bound:
         job.all_finite = False
     return bound
