@@ -260,7 +260,10 @@ def test_silent_on_request(rng, capsys):
 
 
 def test_progress_line_names_the_epoch():
-    history = tinycnn.History([0.5], [0.25], [0.75], [1.5])
+    history = tinycnn.History()
+    history.train_loss, history.seconds = [0.5], [1.5]
+    history.validation_loss, history.validation_accuracy = [0.25], [0.75]
+    assert repr(history).startswith("History(train_loss=[0.5], validation_loss=[0.25]")
     stream = io.StringIO()
     ProgressLines(stream).on_epoch_end(TrainingState(None, history, 1, 10, 4))
     assert stream.getvalue() == (

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from tinycnn.network import CNN
 
 
-@dataclass
 class History:
     """What training recorded, one entry an epoch; plain lists of floats, ready to plot.
 
@@ -24,13 +22,17 @@ class History:
         Wall-clock time of the epoch's training, without validation and callbacks.
     """
 
-    train_loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.train_loss: list[float] = []
+        self.validation_loss: list[float] = []
+        self.validation_accuracy: list[float] = []
+        self.seconds: list[float] = []
+
+    def __repr__(self) -> str:
+        lists = ", ".join(f"{name}={values}" for name, values in vars(self).items())
+        return f"History({lists})"
 
 
-@dataclass
 class TrainingState:
     """What a callback gets to see.
 
@@ -46,11 +48,14 @@ class TrainingState:
     batches_per_epoch : int
     """
 
-    net: CNN
-    history: History
-    epoch: int
-    epochs: int
-    batches_per_epoch: int
+    def __init__(
+        self, net: CNN, history: History, epoch: int, epochs: int, batches_per_epoch: int
+    ) -> None:
+        self.net = net
+        self.history = history
+        self.epoch = epoch
+        self.epochs = epochs
+        self.batches_per_epoch = batches_per_epoch
 
 
 class Callback:
