@@ -64,7 +64,9 @@ def test_one_cycle_without_warm_up_is_cosine_decay():
 def test_one_cycle_tells_how_to_make_it_and_can_be_pickled():
     schedule = OneCycle(warm_up=0.2)
     assert repr(schedule) == "OneCycle(warm_up=0.2, start=0.04, end=4e-06)"
-    assert pickle.loads(pickle.dumps(schedule)) == schedule
+    other = pickle.loads(pickle.dumps(schedule))
+    assert repr(other) == repr(schedule)
+    assert other(0.1) == schedule(0.1)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tinycnn._checks import as_rate
 
@@ -40,7 +39,6 @@ def cosine_decay(done: float) -> float:
     return (1.0 + math.cos(math.pi * done)) / 2.0
 
 
-@dataclass(frozen=True)
 class OneCycle:
     """Schedule that rises to 1 and then falls, both along half a cosine.
 
@@ -67,15 +65,15 @@ class OneCycle:
     Smith, "A disciplined approach to neural network hyper-parameters", 2018, arXiv:1803.09820.
     """
 
-    warm_up: float = 0.3
-    start: float = 0.04
-    end: float = 4e-6
+    def __init__(self, warm_up: float = 0.3, start: float = 0.04, end: float = 4e-6) -> None:
+        self.warm_up = as_rate("warm_up", warm_up)
+        if self.warm_up >= 1:
+            raise ValueError(f"warm_up: must be below 1, got {warm_up}")
+        self.start = as_rate("start", start)
+        self.end = as_rate("end", end)
 
-    def __post_init__(self) -> None:
-        if as_rate("warm_up", self.warm_up) >= 1:
-            raise ValueError(f"warm_up: must be below 1, got {self.warm_up}")
-        as_rate("start", self.start)
-        as_rate("end", self.end)
+    def __repr__(self) -> str:
+        return f"OneCycle(warm_up={self.warm_up}, start={self.start}, end={self.end})"
 
     def __call__(self, done: float) -> float:
         """Return the factor of the learning rate at a share of training."""
