@@ -11,7 +11,7 @@ import pytest
 from conftest import relative_error
 
 import tinycnn
-from tinycnn import CNN, _dispatch
+from tinycnn import CNN, _dispatch, _parallel
 from tinycnn.engine import BatchGradients
 from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
 
@@ -177,6 +177,26 @@ def test_a_larger_pool_takes_the_place_of_a_smaller_one(rng):
             break
         time.sleep(0.01)
     assert len(workers) < 12
+
+
+def test_predicting_on_more_threads_during_a_training_leaves_its_threads_alone(digits):
+    images, labels = digits
+
+    class Predict(tinycnn.Callback):
+        def on_batch_end(self, state):
+            pools.add(id(_parallel._pool))
+            state.net.predict(images, n_threads=5)
+            pools.add(id(_parallel._pool))
+
+    def trained(callbacks):
+        net = CNN((1, 8, 8))
+        tinycnn.fit(net, images, labels, verbose=False, n_threads=2, callbacks=callbacks, epochs=1)
+        return net.flat
+
+    expected, pools = trained([]), set()
+    _parallel._forget_pool()  # so that the training starts with a pool of its own size
+    np.testing.assert_array_equal(trained([Predict()]), expected)
+    assert len(pools) == 1
 
 
 def test_two_trainings_at_once_do_not_disturb_each_other(digits):

@@ -28,6 +28,27 @@ def test_parameters_are_named_views_over_one_flat_vector():
     assert (net.flat[-5:] == -1).all()
 
 
+def test_parameters_cannot_be_torn_off_the_flat_vector(rng):
+    net = CNN((1, 8, 8))
+    flat, images = net.flat, rng.random((3, 1, 8, 8))
+    with pytest.raises(TypeError, match="assignment"):
+        net.parameters["fc.bias"] = np.ones(10)
+    net.flat = np.full(flat.size, 0.25)
+    net.flat += 0.25
+    assert net.flat is flat
+    assert flat.dtype == np.float32
+    assert (net.parameters["fc.bias"] == 0.5).all()
+    np.testing.assert_allclose(net.logits(images), net.forward(images)[0], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"flat: needs shape \(810,\), got \(3,\)"):
+        net.flat = np.zeros(3)
+    assert (flat == 0.5).all()
+
+
+def test_more_blocks_than_the_kernels_hold_are_refused():
+    with pytest.raises(ValueError, match=r"channels: at most 16 blocks, got 17"):
+        CNN((1, 2**18, 2**18), channels=(1,) * 17, kernel_size=1)
+
+
 def test_without_bias_there_are_no_bias_entries():
     assert list(CNN((1, 8, 8), bias=False).parameters) == ["conv1.weight", "fc.weight"]
 

@@ -22,6 +22,7 @@ LOOKS = 4000
 
 _in_use = threading.RLock()
 _pool: Any = None
+_lent: Any = None  # the pool, while it is in use
 
 
 def resolve_threads(n_threads: int | None) -> int:
@@ -45,10 +46,16 @@ def borrowed_pool(n_threads: int) -> Iterator[Any]:
     Lends a pool without workers when another thread is using the workers: two trainings at once
     each get a core, and the same results.
     """
+    global _lent
     if n_threads > 1 and _in_use.acquire(blocking=False):
+        outer = _lent
+        # Within a training, a callback that predicts gets the training's workers, as many as there
+        # are: a larger pool would take their place while the training counts on them.
+        _lent = outer or _shared_pool(n_threads - 1)
         try:
-            yield _shared_pool(n_threads - 1)
+            yield _lent
         finally:
+            _lent = outer
             _in_use.release()
     else:
         yield kernels.Pool(0, 0)
@@ -71,8 +78,8 @@ def _shared_pool(n_workers: int) -> Any:
 
 def _forget_pool() -> None:
     """Start over in a forked child, where the parent's threads do not exist."""
-    global _pool, _in_use
-    _pool, _in_use = None, threading.RLock()
+    global _pool, _lent, _in_use
+    _pool, _lent, _in_use = None, None, threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -10,6 +10,9 @@ import numpy as np
 
 from tinycnn._checks import as_count
 
+# The fused kernels hold so many; each block halves the image, so no image is large enough for more.
+MAX_BLOCKS = 16
+
 
 class Architecture(NamedTuple):
     """What a network is made of, apart from the values of its parameters.
@@ -86,6 +89,8 @@ def make_architecture(
     """
     C, H, W = _as_counts("image_shape", image_shape, 3, "(channels, rows, columns)")
     widths = _as_counts("channels", channels)
+    if len(widths) > MAX_BLOCKS:
+        raise ValueError(f"channels: at most {MAX_BLOCKS} blocks, got {len(widths)}")
     architecture = Architecture(
         (C, H, W),
         widths,

@@ -7,8 +7,9 @@ connected layer that gives a logit for every class.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ class CNN:
     architecture : Architecture
     flat : (n_parameters,)
         All parameters in one vector.
-    parameters : dict of str to array
+    parameters : mapping of str to array
         Writable views over ``flat``, named as in PyTorch's state dict: ``conv1.weight``
         (K, C, R, S), ``conv1.bias`` (K,), ..., ``fc.weight`` (n_classes, F), ``fc.bias``.
     class_names : tuple of str
@@ -114,8 +115,7 @@ class CNN:
     ) -> None:
         self.architecture = make_architecture(image_shape, channels, kernel_size, n_classes, bias)
         self.class_names = _checked_class_names(class_names, self.architecture.n_classes)
-        self.flat: FloatArray = np.zeros(self.architecture.n_parameters, _float_dtype(dtype))
-        self.parameters = named_views(self.flat, self.architecture.parameter_shapes)
+        self._flat: FloatArray = np.zeros(self.architecture.n_parameters, _float_dtype(dtype))
         self._initialise(np.random.default_rng(seed))
 
     def __repr__(self) -> str:
@@ -128,12 +128,24 @@ class CNN:
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep what cannot be derived, for copies and pickles."""
-        return {key: vars(self)[key] for key in ("architecture", "class_names", "flat")}
+        return {key: vars(self)[key] for key in ("architecture", "class_names", "_flat")}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the views over the flat vector, which a copy would tear off it."""
-        vars(self).update(state)
-        self.parameters = named_views(self.flat, self.architecture.parameter_shapes)
+    @property
+    def flat(self) -> FloatArray:
+        """All parameters in one vector; assigning to it copies the values in."""
+        return self._flat
+
+    @flat.setter
+    def flat(self, values: npt.ArrayLike) -> None:
+        values = as_array("flat", values)
+        if values.shape != self._flat.shape:
+            raise ValueError(f"flat: needs shape {self._flat.shape}, got {values.shape}")
+        self._flat[...] = values
+
+    @cached_property
+    def parameters(self) -> Mapping[str, FloatArray]:
+        """Writable views over :attr:`flat` by name; set values by ``parameters[name][...] =``."""
+        return MappingProxyType(named_views(self._flat, self.architecture.parameter_shapes))
 
     def _initialise(self, rng: np.random.Generator) -> None:
         """Draw the weights; see the class's notes for the distributions."""
