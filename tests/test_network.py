@@ -132,13 +132,15 @@ def test_repr_tells_how_to_make_another_one():
         ({"kernel_size": (3, 3, 3)}, ValueError, r"kernel_size: must be 2 whole numbers"),
         ({"kernel_size": [3, 3]}, ValueError, r"kernel_size: a list needs one entry for each of 1"),
         ({"n_classes": 0}, ValueError, r"n_classes: .* at least 1, got 0"),
+        ({"seed": -1}, ValueError, r"seed: must be a whole number of at least 0, got -1"),
+        ({"seed": "a"}, TypeError, r"seed: must be a real number, got 'a'"),
         ({"dtype": "float16"}, TypeError, r"dtype: must be 'float32' or 'float64', got 'float16'"),
         ({"class_names": ["a"]}, ValueError, r"class_names: 10 classes need as many names"),
         ({"kernel_size": 28}, ValueError, r"too small for 1 block.*block 1 gets 28 x 28.*28 x 28"),
         (
             {"channels": (4, 4, 4, 4)},
             ValueError,
-            r"images of 28 x 28 are too small for 4 blocks: block 4 gets 1 x 1 .* at most 3 blocks",
+            r"28 x 28 are too small for 4 blocks: block 4 gets 1 x 1 .* at most 3 blocks fit",
         ),
     ],
 )

@@ -206,6 +206,7 @@ def test_divergence_is_told_and_undone(rng):
         ({"images": np.zeros((10, 1, 6, 6), int)}, TypeError, r"images: dtype int64"),
         ({"images": np.full((10, 1, 6, 6), np.inf)}, ValueError, r"images\[0, 0, 0, 0\] = inf"),
         ({"epochs": -1}, ValueError, r"epochs: .* at least 0, got -1"),
+        ({"seed": -1}, ValueError, r"seed: .* at least 0, got -1"),
         ({"batch_size": 0}, ValueError, r"batch_size: .* at least 1, got 0"),
         ({"validation_fraction": 1.5}, ValueError, r"1.5"),
         (

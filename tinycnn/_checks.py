@@ -118,6 +118,11 @@ def as_count(name: str, value: Any, minimum: int) -> int:
     return int(number)
 
 
+def as_seed(name: str, value: Any) -> int | None:
+    """Return value as a seed for random numbers: a whole number of at least 0, or None."""
+    return None if value is None else as_count(name, value, 0)
+
+
 def as_rate(name: str, value: Any) -> float:
     """Return value as a finite float that is not negative."""
     number = as_number(name, value)

@@ -113,7 +113,7 @@ def make_architecture(
 def _deepest(depth: int) -> str:
     if depth == 0:
         return "use a smaller kernel or larger images"
-    return f"at most {depth} block{'s' * (depth > 1)} fit, or use smaller kernels"
+    return f"at most {depth} block{'s fit' if depth > 1 else ' fits'}, or use smaller kernels"
 
 
 def _checked_kernel_sizes(

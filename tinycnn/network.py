@@ -20,6 +20,7 @@ from tinycnn._checks import (
     FloatArray,
     as_array,
     as_labels,
+    as_seed,
     require_finite,
     require_ndim,
 )
@@ -116,7 +117,7 @@ class CNN:
         self.architecture = make_architecture(image_shape, channels, kernel_size, n_classes, bias)
         self.class_names = _checked_class_names(class_names, self.architecture.n_classes)
         self._flat: FloatArray = np.zeros(self.architecture.n_parameters, _float_dtype(dtype))
-        self._initialise(np.random.default_rng(seed))
+        self._initialise(np.random.default_rng(as_seed("seed", seed)))
 
     def __repr__(self) -> str:
         image_shape, channels, kernel_sizes, n_classes, bias = self.architecture

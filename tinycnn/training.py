@@ -21,6 +21,7 @@ from tinycnn._checks import (
     as_count,
     as_labels,
     as_rate,
+    as_seed,
     require_finite,
     require_ndim,
 )
@@ -167,6 +168,7 @@ def fit(
     images, labels = _checked_data(net, images, labels, "images", "labels")
     epochs = as_count("epochs", epochs, 0)
     batch_size = as_count("batch_size", batch_size, 1)
+    seed = as_seed("seed", seed)
     order, validation = _hold_out(net, images, labels, validation_data, validation_fraction, seed)
     optimizer = SGD() if optimizer is None else optimizer
     callbacks = [progress(), *callbacks] if verbose else callbacks
