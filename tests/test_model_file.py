@@ -41,7 +41,7 @@ def test_the_file_holds_plain_arrays_and_json(tmp_path, net):
         assert set(file) == {"tinycnn", *net.parameters}
         np.testing.assert_array_equal(file["conv2.weight"], net.parameters["conv2.weight"])
         description = json.loads(str(file["tinycnn"][0]))
-    assert description["format_version"] == 1
+    assert description["format_version"] == 2
     assert description["byte_scale"] == 255
     assert description["architecture"]["channels"] == [4, 5]
 
@@ -115,7 +115,7 @@ def test_damaged_and_foreign_files_are_refused_in_clear_words(tmp_path, net):
     refused("not a tinycnn model", tinycnn=None)
     refused("description cannot be read", tinycnn=np.array(["{"]))
     refused("description cannot be read", tinycnn=np.array(["[]"]))
-    refused("format version 99, this tinycnn reads version 1", description={"format_version": 99})
+    refused("format version 99, this tinycnn reads up to 2", description={"format_version": 99})
     refused("architecture makes no network", description={"architecture": {}})
     refused("architecture makes no network", description={"dtype": "float16"})
     refused("architecture makes no network", description={"class_names": ["only one"]})

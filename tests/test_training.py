@@ -110,9 +110,9 @@ def test_every_epoch_sees_every_image_once_in_a_new_order(rng, monkeypatch):
     seen = []
     of_batch = BatchGradients.of_batch
 
-    def spy(self, pixels, labels, batch):
+    def spy(self, pixels, labels, batch, *others):
         seen.append(batch.copy())
-        return of_batch(self, pixels, labels, batch)
+        return of_batch(self, pixels, labels, batch, *others)
 
     monkeypatch.setattr(BatchGradients, "of_batch", spy)
     tinycnn.fit(CNN((1, 6, 6), n_classes=2), images, labels, epochs=3, batch_size=8, verbose=False)

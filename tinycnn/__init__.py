@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tinycnn.augmentation import Augmentation
 from tinycnn.callbacks import Callback, History
 from tinycnn.network import CNN
 from tinycnn.optim import SGD, Adam, AdamW, Optimizer
@@ -21,6 +22,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Augmentation",
     "Callback",
     "Dataset",
     "History",

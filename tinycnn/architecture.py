@@ -28,6 +28,8 @@ class Architecture(NamedTuple):
     n_classes : int
     bias : bool
         Whether conv and linear layers add a bias.
+    hidden : int
+        Units of the hidden fully connected layer, 0 where there is none.
     """
 
     image_shape: tuple[int, int, int]
@@ -35,6 +37,7 @@ class Architecture(NamedTuple):
     kernel_sizes: tuple[tuple[int, int], ...]
     n_classes: int
     bias: bool
+    hidden: int = 0
 
     @property
     def block_shapes(self) -> list[tuple[int, int, int]]:
@@ -47,7 +50,7 @@ class Architecture(NamedTuple):
 
     @property
     def n_features(self) -> int:
-        """Length F of the flattened image that the fully connected layer sees."""
+        """Length F of the flattened image that the first fully connected layer sees."""
         K, P, Q = self.block_shapes[-1]
         return K * P * Q
 
@@ -60,10 +63,21 @@ class Architecture(NamedTuple):
             shapes[f"conv{i + 1}.weight"] = (K, inputs[i][0], R, S)
             if self.bias:
                 shapes[f"conv{i + 1}.bias"] = (K,)
-        shapes["fc.weight"] = (self.n_classes, self.n_features)
-        if self.bias:
-            shapes["fc.bias"] = (self.n_classes,)
+        for name, units, features in self.linear_layers:
+            shapes[f"{name}.weight"] = (units, features)
+            if self.bias:
+                shapes[f"{name}.bias"] = (units,)
         return shapes
+
+    @property
+    def linear_layers(self) -> list[tuple[str, int, int]]:
+        """Name, number of outputs and number of inputs of each fully connected layer."""
+        if not self.hidden:
+            return [("fc", self.n_classes, self.n_features)]
+        return [
+            ("hidden", self.hidden, self.n_features),
+            ("fc", self.n_classes, self.hidden),
+        ]
 
     @property
     def n_parameters(self) -> int:
@@ -77,6 +91,7 @@ def make_architecture(
     kernel_size: int | Sequence[int | Sequence[int]],
     n_classes: int,
     bias: bool,
+    hidden: int = 0,
 ) -> Architecture:
     """Check the arguments of :class:`tinycnn.CNN` of these names, and normalise them.
 
@@ -97,6 +112,7 @@ def make_architecture(
         _checked_kernel_sizes(kernel_size, len(widths)),
         as_count("n_classes", n_classes, 1),
         bool(bias),
+        as_count("hidden", hidden, 0),
     )
     for depth, (_, P, Q) in enumerate(architecture.block_shapes):
         if P < 1 or Q < 1:

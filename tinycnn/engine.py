@@ -38,6 +38,8 @@ _PIXELS[np.dtype(np.float64)] = "double"
 _FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 _IN_ORDER = np.empty(0, np.int64)
+_EQUAL = np.empty(0)
+_UNMOVED = np.empty((0, 3), np.int8)
 
 
 class Pixels:
@@ -77,6 +79,7 @@ class Engine:
 
     def __init__(self, architecture: Architecture, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
+        self.hidden = architecture.hidden
         self.n_classes = architecture.n_classes
         self.n_parameters = architecture.n_parameters
         self.bias = architecture.bias
@@ -93,11 +96,11 @@ class Engine:
             np.int64,
         )
         lanes = kernels.lane_count(dtype.itemsize)
-        lane_block_bytes = architecture.n_features * lanes * dtype.itemsize
+        lane_block_bytes = (architecture.n_features + self.hidden) * lanes * dtype.itemsize
         self.group = max(1, min(GROUP_IMAGES // lanes, GROUP_BYTES // lane_block_bytes))
         self.group_images = self.group * lanes
         self.table_bytes, self.predicting_bytes, self.training_bytes = kernels.memory_needs(
-            self.shapes, self.n_classes, self.bias, dtype.itemsize, self.group
+            self.shapes, self.hidden, self.n_classes, self.bias, dtype.itemsize, self.group
         )
 
     def logits(
@@ -117,6 +120,7 @@ class Engine:
                 pool,
                 threads,
                 self.shapes,
+                self.hidden,
                 self.bias,
                 flat,
                 pixels.values,
@@ -145,11 +149,20 @@ class BatchGradients:
         The network's parameters, read anew for each batch.
     n_threads : int, optional
         As many as this process has CPUs by default.
+    label_smoothing : float
+        Share of each target that is spread evenly over all classes.
     """
 
-    def __init__(self, engine: Engine, flat: FloatArray, n_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        flat: FloatArray,
+        n_threads: int | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
         self._engine = engine
         self._flat = flat
+        self._label_smoothing = label_smoothing
         self._gradient = np.empty_like(flat)
         self._threads = min(resolve_threads(n_threads), MAX_CHUNKS)
         self._chunks = np.empty((MAX_CHUNKS, engine.n_parameters), engine.dtype)
@@ -176,19 +189,40 @@ class BatchGradients:
         self._borrowing.__exit__(kind, error, traceback)
 
     def of_batch(
-        self, pixels: Pixels, labels: npt.NDArray[np.int64], batch: npt.NDArray[np.int64]
+        self,
+        pixels: Pixels,
+        labels: npt.NDArray[np.int64],
+        batch: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.float64] | None = None,
+        moves: npt.NDArray[np.int8] | None = None,
     ) -> tuple[float, FloatArray]:
         """Compute the mean cross-entropy of the images with these indices, and its gradient.
 
         The gradient (n_parameters,) is overwritten by the next call.
+
+        Parameters
+        ----------
+        pixels : Pixels
+        labels : (N,)
+            Of all images, not only of those in the batch; so are weights and moves.
+        batch : (B,)
+        weights : (N,), optional
+            The mean is weighted by these; where all are 0, loss and gradient are, too.
+        moves : (N, 3), optional
+            How far each image is moved down and right, and whether it is mirrored before.
         """
-        return self._compute(pixels, labels, batch, len(batch), 1.0 / len(batch))
+        if weights is None:
+            scale = 1.0 / len(batch)
+        else:
+            total = float(weights[batch].sum())
+            scale = 1.0 / total if total > 0 else 0.0
+        return self._compute(pixels, labels, batch, len(batch), scale, weights, moves)
 
     def of_all(
-        self, pixels: Pixels, labels: npt.NDArray[np.int64], weight: float
+        self, pixels: Pixels, labels: npt.NDArray[np.int64], scale: float
     ) -> tuple[float, FloatArray]:
-        """Compute weight times the summed cross-entropy of all images, and its gradient."""
-        return self._compute(pixels, labels, _IN_ORDER, pixels.n_images, weight)
+        """Compute scale times the summed cross-entropy of all images, and its gradient."""
+        return self._compute(pixels, labels, _IN_ORDER, pixels.n_images, scale, None, None)
 
     def _compute(
         self,
@@ -196,7 +230,9 @@ class BatchGradients:
         labels: npt.NDArray[np.int64],
         order: npt.NDArray[np.int64],
         count: int,
-        weight: float,
+        scale: float,
+        weights: npt.NDArray[np.float64] | None,
+        moves: npt.NDArray[np.int8] | None,
     ) -> tuple[float, FloatArray]:
         engine = self._engine
         n_chunks = min(MAX_CHUNKS, math.ceil(count / engine.group_images))
@@ -204,6 +240,7 @@ class BatchGradients:
             self._pool,
             self._threads,
             engine.shapes,
+            engine.hidden,
             engine.n_classes,
             engine.bias,
             self._flat,
@@ -211,8 +248,11 @@ class BatchGradients:
             order,
             0,
             count,
+            _UNMOVED if moves is None else moves,
             labels,
-            weight,
+            _EQUAL if weights is None else weights,
+            self._label_smoothing,
+            scale,
             pixels.scale,
             pixels.shift,
             engine.group,
@@ -222,7 +262,7 @@ class BatchGradients:
             self._losses,
             self._gradient,
         )
-        return weight * loss, self._gradient
+        return scale * loss, self._gradient
 
 
 def _aligned(

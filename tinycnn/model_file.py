@@ -1,9 +1,9 @@
 """Model files: a network as one NPZ archive, without pickle.
 
 The archive holds each parameter under its name (``conv1.weight``, ...) and, under ``tinycnn``,
-the rest as JSON: a format version, the architecture, the dtype, how input is scaled and the
-names of the classes. A loaded network therefore predicts from raw images, bit for bit, what the
-saved one did, and loading runs no code from the file.
+the rest as JSON: a format version, the architecture, the dtype, how input is scaled and
+standardised, and the names of the classes. A loaded network therefore predicts from raw images,
+bit for bit, what the saved one did, and loading runs no code from the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from tinycnn.architecture import Architecture
 from tinycnn.data.archive import open_archive, read_array
 from tinycnn.network import CNN
 
-FORMAT_VERSION = 1
+# Version 1 knew neither hidden layers nor standardised input.
+FORMAT_VERSION = 2
 METADATA_KEY = "tinycnn"
 
 # Bytes are divided by this on their way in. It stands in the file so that a later version that
@@ -51,6 +52,8 @@ def save_model(net: CNN, path: str | os.PathLike[str]) -> None:
         "dtype": str(net.flat.dtype),
         "byte_scale": BYTE_SCALE,
         "class_names": net.class_names,
+        "input_mean": net.input_mean.tolist(),
+        "input_std": net.input_std.tolist(),
     }
     description = np.array([json.dumps(metadata)])
     arrays: dict[str, Any] = {METADATA_KEY: description, **net.parameters}
@@ -118,9 +121,9 @@ def _read_metadata(path: Path, entry: Any) -> dict[str, Any]:
         version = metadata["format_version"]
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(f"{path}: damaged: its description cannot be read: {error}") from error
-    if version != FORMAT_VERSION or metadata.get("byte_scale") != BYTE_SCALE:
+    if version not in range(1, FORMAT_VERSION + 1) or metadata.get("byte_scale") != BYTE_SCALE:
         raise ValueError(
-            f"{path}: has format version {version}, this tinycnn reads version {FORMAT_VERSION}: "
+            f"{path}: has format version {version}, this tinycnn reads up to {FORMAT_VERSION}: "
             "install the version of tinycnn that wrote it, or a later one"
         )
     return dict(metadata)
@@ -130,7 +133,7 @@ def _empty_network(path: Path, metadata: dict[str, Any]) -> CNN:
     """Build a network of the described architecture, its parameters still to be filled."""
     try:
         architecture = Architecture(**metadata["architecture"])
-        return CNN(
+        net = CNN(
             architecture.image_shape,
             architecture.channels,
             list(architecture.kernel_sizes),
@@ -138,6 +141,11 @@ def _empty_network(path: Path, metadata: dict[str, Any]) -> CNN:
             architecture.bias,
             metadata["dtype"],
             class_names=metadata["class_names"],
+            hidden=architecture.hidden,
         )
+        if metadata["format_version"] > 1:
+            net.input_mean[...] = metadata["input_mean"]
+            net.input_std[...] = metadata["input_std"]
+        return net
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: damaged: its architecture makes no network: {error}") from error

@@ -1,7 +1,7 @@
 """CNN: the network as an object that owns its parameters and knows forward and backward.
 
-A network is a list of blocks, each conv2d -> ReLU -> 2x2 max pool, followed by one fully
-connected layer that gives a logit for every class.
+A network is a list of blocks, each conv2d -> ReLU -> 2x2 max pool, followed by a fully connected
+layer that gives a logit for every class; a hidden one with ReLU may stand before it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ from tinycnn.functional import (
 # Bytes 0..255 and floats 0..1 are the same greys.
 BYTE_SCALE = 1 / 255
 
+# Images whose mean and deviation are computed at a time.
+MOMENT_IMAGES = 256
+
 
 class BlockCache(NamedTuple):
     """What the backward pass of one block needs of its forward pass."""
@@ -53,11 +56,19 @@ class BlockCache(NamedTuple):
     pool: MaxPool2dCache
 
 
+class HiddenCache(NamedTuple):
+    """What the backward pass of the hidden layer needs of its forward pass."""
+
+    linear: LinearCache
+    relu: FloatArray
+
+
 class NetworkCache(NamedTuple):
     """What :meth:`CNN.backward` needs of :meth:`CNN.forward`."""
 
     blocks: list[BlockCache]
     pooled_shape: tuple[int, ...]
+    hidden: HiddenCache | None
     fc: LinearCache
 
 
@@ -83,6 +94,9 @@ class CNN:
         Of the initial weights; None draws other ones each time.
     class_names : sequence of str, optional
         One name a class, kept with the model; "0", "1", ... by default.
+    hidden : int
+        Units of a fully connected layer with ReLU between the last block and the logits; 0 for
+        none.
 
     Attributes
     ----------
@@ -91,16 +105,21 @@ class CNN:
         All parameters in one vector.
     parameters : mapping of str to array
         Writable views over ``flat``, named as in PyTorch's state dict: ``conv1.weight``
-        (K, C, R, S), ``conv1.bias`` (K,), ..., ``fc.weight`` (n_classes, F), ``fc.bias``.
+        (K, C, R, S), ``conv1.bias`` (K,), ..., ``hidden.weight`` (hidden, F), ``hidden.bias``,
+        ``fc.weight`` (n_classes, F), ``fc.bias``; without hidden layer, fc has the F inputs.
     class_names : tuple of str
+    input_mean, input_std : (C,)
+        What :meth:`standardize` has learned: 0 and 1 before.
 
     Notes
     -----
     Images are bytes (uint8, 0..255) or floats: byte b is taken as b / 255, floats as they are.
+    From that, each channel's ``input_mean`` is taken away, and what is left is divided by its
+    ``input_std``.
 
-    Conv weights are drawn from a normal distribution of variance 2 / (C R S), after He et al.,
-    "Delving Deep into Rectifiers", 2015, arXiv:1502.01852; fc weights with variance 1 / F, since
-    no ReLU follows; biases start at 0.
+    Weights are drawn from a normal distribution of variance 2 / fan-in, after He et al., "Delving
+    Deep into Rectifiers", 2015, arXiv:1502.01852; those of fc with variance 1 / fan-in, since no
+    ReLU follows; biases start at 0.
     """
 
     def __init__(
@@ -113,23 +132,29 @@ class CNN:
         dtype: npt.DTypeLike = "float32",
         seed: int | None = 0,
         class_names: Sequence[str] | None = None,
+        hidden: int = 0,
     ) -> None:
-        self.architecture = make_architecture(image_shape, channels, kernel_size, n_classes, bias)
+        self.architecture = make_architecture(
+            image_shape, channels, kernel_size, n_classes, bias, hidden
+        )
         self.class_names = _checked_class_names(class_names, self.architecture.n_classes)
         self._flat: FloatArray = np.zeros(self.architecture.n_parameters, _float_dtype(dtype))
+        self.input_mean = np.zeros(self.architecture.image_shape[0])
+        self.input_std = np.ones(self.architecture.image_shape[0])
         self._initialise(np.random.default_rng(as_seed("seed", seed)))
 
     def __repr__(self) -> str:
-        image_shape, channels, kernel_sizes, n_classes, bias = self.architecture
+        image_shape, channels, kernel_sizes, n_classes, bias, hidden = self.architecture
         return (
             f"CNN(image_shape={image_shape}, channels={channels}, "
             f"kernel_size={list(kernel_sizes)}, n_classes={n_classes}, bias={bias}, "
-            f"dtype='{self.flat.dtype}')"
+            f"dtype='{self.flat.dtype}'{f', hidden={hidden}' if hidden else ''})"
         )
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep what cannot be derived, for copies and pickles."""
-        return {key: vars(self)[key] for key in ("architecture", "class_names", "_flat")}
+        kept = ("architecture", "class_names", "input_mean", "input_std", "_flat")
+        return {key: vars(self)[key] for key in kept}
 
     @property
     def flat(self) -> FloatArray:
@@ -152,9 +177,29 @@ class CNN:
         """Draw the weights; see the class's notes for the distributions."""
         for name, weight in self.parameters.items():
             if name.endswith("weight"):
-                gain = 1.0 if name.startswith("fc") else 2.0
+                gain = 1.0 if name == "fc.weight" else 2.0
                 fan_in = weight[0].size
                 weight[...] = rng.normal(0.0, np.sqrt(gain / fan_in), weight.shape)
+
+    def standardize(self, images: npt.ArrayLike) -> None:
+        """Learn mean and standard deviation of each channel, to bring input to 0 and 1.
+
+        To be called once, with the training images, before training: the parameters learned
+        afterwards hold for this scaling. It is kept with the model. A channel that is the same
+        everywhere is only moved to 0.
+
+        Parameters
+        ----------
+        images : (N, C, H, W)
+            N at least 1. Bytes or finite floats; may be a ``numpy.memmap``.
+        """
+        images = self.as_images(images)
+        if len(images) == 0:
+            raise ValueError("images: at least one image is needed, got 0")
+        mean, std = channel_moments(images)
+        unit = BYTE_SCALE if images.dtype == np.uint8 else 1.0
+        self.input_mean = mean * unit
+        self.input_std = np.where(std > 0, std * unit, 1.0)
 
     def forward(self, images: npt.ArrayLike) -> tuple[FloatArray, NetworkCache]:
         """Compute the logits of some images, keeping what the backward pass needs.
@@ -177,8 +222,14 @@ class CNN:
             x, pool_cache = max_pool2d_forward(x)
             block_caches.append(BlockCache(conv_cache, relu_cache, pool_cache))
         pooled_shape = x.shape
-        logits, fc_cache = linear_forward(x.reshape(len(x), -1), *self._layer("fc"))
-        return logits, NetworkCache(block_caches, pooled_shape, fc_cache)
+        x = x.reshape(len(x), -1)
+        hidden_cache = None
+        if self.architecture.hidden:
+            x, linear_cache = linear_forward(x, *self._layer("hidden"))
+            x, relu_cache = relu_forward(x)
+            hidden_cache = HiddenCache(linear_cache, relu_cache)
+        logits, fc_cache = linear_forward(x, *self._layer("fc"))
+        return logits, NetworkCache(block_caches, pooled_shape, hidden_cache, fc_cache)
 
     def backward(self, dlogits: npt.ArrayLike, cache: NetworkCache) -> dict[str, FloatArray]:
         """Compute the gradient with respect to every parameter.
@@ -198,6 +249,10 @@ class CNN:
         dx: Any  # None below the first block, where nothing asks for it
         dx, *dfc = linear_backward(dlogits, cache.fc)
         self._name_gradients(gradients, "fc", dfc)
+        if cache.hidden is not None:
+            dx = relu_backward(dx, cache.hidden.relu)
+            dx, *dhidden = linear_backward(dx, cache.hidden.linear)
+            self._name_gradients(gradients, "hidden", dhidden)
         dx = dx.reshape(cache.pooled_shape)
         for i, block in reversed(list(enumerate(cache.blocks))):
             dx = max_pool2d_backward(dx, block.pool)
@@ -263,9 +318,8 @@ class CNN:
 
     def pixels(self, images: npt.NDArray[Any]) -> Pixels:
         """Hand images that :meth:`as_images` has checked over to the fast kernels."""
-        C = self.architecture.image_shape[0]
-        scale = BYTE_SCALE if images.dtype == np.uint8 else 1.0
-        return Pixels(images, np.full(C, scale), np.zeros(C))
+        unit = BYTE_SCALE if images.dtype == np.uint8 else 1.0
+        return Pixels(images, unit / self.input_std, -self.input_mean / self.input_std)
 
     @cached_property
     def engine(self) -> Engine:
@@ -275,9 +329,12 @@ class CNN:
     def _as_input(self, images: npt.ArrayLike) -> FloatArray:
         """Bring images to the scale and dtype that the first layer computes with."""
         images = self.as_images(images)
-        if images.dtype == np.uint8:
-            return images * self.flat.dtype.type(BYTE_SCALE)
-        return images.astype(self.flat.dtype, copy=False)
+        pixels = self.pixels(images)
+        dtype = self.flat.dtype
+        x = images.astype(dtype)
+        x *= pixels.scale.astype(dtype)[:, None, None]
+        x += pixels.shift.astype(dtype)[:, None, None]
+        return x
 
     def _layer(self, layer: str) -> list[FloatArray]:
         """Weight of the layer and, if there is one, its bias."""
@@ -290,6 +347,27 @@ class CNN:
         """Enter a layer's gradients under the names of its parameters."""
         for part, value in zip(("weight", "bias"), values, strict=False):
             gradients[f"{layer}.{part}"] = value
+
+
+def channel_moments(
+    images: npt.NDArray[Any],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Compute mean and standard deviation (C,) of the channels of images (N, C, H, W).
+
+    In memory that does not depend on N: the moments of slices are put together after Chan, Golub
+    and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
+    """
+    C = images.shape[1]
+    count, mean, squares = 0, np.zeros(C), np.zeros(C)
+    for start in range(0, len(images), MOMENT_IMAGES):
+        part = images[start : start + MOMENT_IMAGES].astype(np.float64)
+        n = part.size // C
+        part_mean = part.mean(axis=(0, 2, 3))
+        apart = part_mean - mean
+        squares += part.var(axis=(0, 2, 3)) * n + apart**2 * (count * n / (count + n))
+        mean += apart * (n / (count + n))
+        count += n
+    return mean, np.sqrt(squares / count)
 
 
 def named_views(flat: FloatArray, shapes: dict[str, tuple[int, ...]]) -> dict[str, FloatArray]:

@@ -20,17 +20,20 @@ from tinycnn._checks import (
     as_array,
     as_count,
     as_labels,
+    as_number,
     as_rate,
     as_seed,
     require_finite,
     require_ndim,
 )
+from tinycnn.augmentation import Augmentation
 from tinycnn.callbacks import Callback, History, TrainingState, progress
 from tinycnn.engine import GROUP_IMAGES, BatchGradients, Pixels
 from tinycnn.functional import cross_entropy_forward
 from tinycnn.network import CNN, require_same_length
 from tinycnn.optim import SGD, Optimizer
 from tinycnn.schedules import Schedule
+from tinycnn.weighting import ClassWeight, image_weights
 
 # Values of x that train looks at together, so that a copy in another dtype stays small, and images.
 SLAB_VALUES = 2**21
@@ -120,8 +123,15 @@ def fit(
     validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     validation_fraction: float = 0.0,
     callbacks: Sequence[Callback] = (),
+    augmentation: Augmentation | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    class_weight: ClassWeight | None = None,
+    label_smoothing: float = 0.0,
 ) -> History:
     """Train a network on minibatches, reshuffled every epoch.
+
+    A step descends the gradient of the mean cross-entropy of a batch, weighted by the images'
+    weights if they have any: ``sum(w * loss) / sum(w)``.
 
     Parameters
     ----------
@@ -152,6 +162,17 @@ def fit(
     callbacks : sequence of Callback
         Told of every batch and epoch, in this order; the first that returns True at the end of
         an epoch ends training.
+    augmentation : Augmentation, optional
+        How images are moved and mirrored, differently in every epoch.
+    sample_weight : (N,), optional
+        How much each image counts in the loss: finite and not negative. Validation ignores it.
+    class_weight : mapping of int to float, (n_classes,) or "balanced", optional
+        How much each class counts, times the weight of the image; classes that a mapping leaves
+        out count 1. With "balanced" all classes count the same, however many images they have.
+    label_smoothing : float
+        Share, in [0, 1), of each target that is spread evenly over all classes, after Szegedy et
+        al., "Rethinking the Inception Architecture for Computer Vision", 2016, arXiv:1512.00567.
+        Validation measures without.
 
     Returns
     -------
@@ -170,6 +191,12 @@ def fit(
     batch_size = as_count("batch_size", batch_size, 1)
     seed = as_seed("seed", seed)
     order, validation = _hold_out(net, images, labels, validation_data, validation_fraction, seed)
+    weights = image_weights(labels, net.architecture.n_classes, sample_weight, class_weight)
+    if weights is not None and not weights[order].any():
+        raise ValueError("sample_weight, class_weight: all images to train on have weight 0")
+    label_smoothing = _checked_smoothing(label_smoothing)
+    if augmentation is not None:
+        augmentation.check(net.architecture.image_shape)
     optimizer = SGD() if optimizer is None else optimizer
     callbacks = [progress(), *callbacks] if verbose else callbacks
 
@@ -180,16 +207,17 @@ def fit(
         for callback in callbacks:
             callback.on_fit_begin(state)
         pixels = net.pixels(images)
-        with BatchGradients(net.engine, net.flat, n_threads) as gradients:
+        with BatchGradients(net.engine, net.flat, n_threads, label_smoothing) as gradients:
 
             def update(batch: npt.NDArray[np.int64], lr_factor: float) -> float:
-                loss, gradient = gradients.of_batch(pixels, labels, batch)
+                loss, gradient = gradients.of_batch(pixels, labels, batch, weights, moves)
                 optimizer.step(net.flat, gradient, lr_factor)
                 return loss
 
             for state.epoch in range(1, epochs + 1):
                 rng.shuffle(order)
-                _run_epoch(state, update, order, batch_size, schedule, callbacks)
+                moves = augmentation.draw(len(images), rng) if augmentation else None
+                _run_epoch(state, update, order, weights, batch_size, schedule, callbacks)
                 if not math.isfinite(state.history.train_loss[-1]):
                     raise _diverged(state, optimizer, initial)
                 if validation is not None:
@@ -234,6 +262,7 @@ def _run_epoch(
     state: TrainingState,
     update: Callable[[npt.NDArray[np.int64], float], float],
     order: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float64] | None,
     batch_size: int,
     schedule: Schedule | None,
     callbacks: Sequence[Callback],
@@ -242,7 +271,7 @@ def _run_epoch(
 
     update takes a batch's indices and the factor of the learning rate, and returns its mean loss.
     """
-    start, total_loss = time.perf_counter(), 0.0
+    start, total_loss, total_weight = time.perf_counter(), 0.0, 0.0
     n_steps = state.epochs * state.batches_per_epoch
     # A network that diverges computes with infinities and NaN on its way to an infinite loss, which
     # fit looks at; NumPy need not warn of each step.
@@ -251,10 +280,12 @@ def _run_epoch(
             batch = order[i * batch_size : (i + 1) * batch_size]
             step = (state.epoch - 1) * state.batches_per_epoch + i
             loss = update(batch, schedule(step / n_steps) if schedule else 1.0)
-            total_loss += loss * len(batch)
+            weight = len(batch) if weights is None else float(weights[batch].sum())
+            total_loss += loss * weight
+            total_weight += weight
             for callback in callbacks:
                 callback.on_batch_end(state)
-    state.history.train_loss.append(total_loss / len(order))
+    state.history.train_loss.append(total_loss / total_weight)
     state.history.seconds.append(time.perf_counter() - start)
 
 
@@ -269,6 +300,13 @@ def _diverged(
         f"{optimizer}; use a lower learning rate, or scale the images to about 0..1. "
         "The network has the parameters it had before."
     )
+
+
+def _checked_smoothing(label_smoothing: float) -> float:
+    number = as_number("label_smoothing", label_smoothing)
+    if not 0 <= number < 1:
+        raise ValueError(f"label_smoothing: must be in [0, 1), got {label_smoothing}")
+    return float(number)
 
 
 def _slabs(images: npt.NDArray[Any]) -> Iterator[slice]:

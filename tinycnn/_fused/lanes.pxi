@@ -12,7 +12,7 @@ The loops over lanes have a length known to the compiler and bodies without bran
 lets it turn each of them into vector instructions and keep small local arrays in registers.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
 
 cdef extern from *:
     """

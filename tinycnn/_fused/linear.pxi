@@ -1,6 +1,7 @@
-"""The fully connected layer and the loss, on lane blocks.
+"""The fully connected layers and the loss, on lane blocks.
 
-Its weight stands as (M, F), a row for each class, as the rest of the package has it.
+A weight stands as (M, F), a row for each output, as the rest of the package has it. Where there is
+a hidden layer, what is said of logits here holds for its outputs too.
 """
 
 from libc.math cimport exp, expf, log
@@ -8,6 +9,8 @@ from libc.math cimport exp, expf, log
 cdef struct Linear:
     Py_ssize_t F
     Py_ssize_t M
+    Py_ssize_t weight_at  # in the flat vector of parameters
+    Py_ssize_t bias_at
     const void* weight  # (M, F)
     const void* bias  # (M,), or NULL
 
@@ -112,6 +115,24 @@ cdef void lanes_linear_forward(
         for m in range(M - M % 5, M):
             logits1(pooled + f * L, n, w + m * F + f, logits + m * L)
         f += n
+
+
+cdef void lanes_relu(floating* a, Py_ssize_t n) noexcept nogil:
+    """a[n] = 0 where it is negative; NaN stays NaN."""
+    cdef Py_ssize_t i
+    cdef floating value
+    for i in range(n):
+        value = a[i]
+        a[i] = 0 if value < 0 else value
+
+
+cdef void lanes_relu_backward(const floating* a, Py_ssize_t n, floating* d) noexcept nogil:
+    """d[n] = 0 where a, what ReLU gave, is not above 0."""
+    cdef Py_ssize_t i
+    cdef floating value
+    for i in range(n):
+        value = d[i]
+        d[i] = value if a[i] > 0 else 0
 
 
 cdef inline void dpooled8(
@@ -347,24 +368,32 @@ cdef void lanes_linear_backward(
             db[m] = total
 
 
-cdef double lanes_cross_entropy(
-    floating* z, Py_ssize_t M, const int64_t* labels, const int64_t* order, Py_ssize_t first,
-    Py_ssize_t count, floating scale
-) noexcept nogil:
-    """z (M, L): logits become their gradients times scale; return the sum of count losses.
+cdef struct Loss:
+    const int64_t* labels  # of all images
+    const double* weights  # of all images, or NULL where each counts the same
+    double smoothing  # share of the target that is spread evenly over all classes
+    double scale  # of the gradient
 
-    Labels belong to the images as in ``pack``; lanes from count on get a gradient of 0. So does a
-    class that is next to impossible: its gradient would make the whole backward pass compute with
-    subnormal numbers, which takes ten times as long and moves no parameter.
+
+cdef double lanes_cross_entropy(
+    const Loss* loss, floating* z, Py_ssize_t M, const int64_t* order, Py_ssize_t first,
+    Py_ssize_t count
+) noexcept nogil:
+    """z (M, L): logits become their scaled gradients; return the weighted sum of count losses.
+
+    Labels and weights belong to the images as in ``pack``; lanes from count on get a gradient of
+    0. So does a class that is next to impossible: its gradient would make the whole backward pass
+    compute with subnormal numbers, which takes ten times as long and moves no parameter.
     """
-    cdef Py_ssize_t m, l, L = VECTOR_BYTES // sizeof(floating)
+    cdef Py_ssize_t m, l, index, L = VECTOR_BYTES // sizeof(floating)
     cdef Py_ssize_t label[MAX_LANES]
+    cdef double weight[MAX_LANES]
     cdef floating top[MAX_LANES]
     cdef floating total[MAX_LANES]
     cdef floating value
     cdef floating lowest = -80 if sizeof(floating) == sizeof(float) else -700
     cdef floating tiny = 1e-30 if sizeof(floating) == sizeof(float) else 1e-290
-    cdef double loss = 0
+    cdef double even = loss.smoothing / M, hit = 1 - loss.smoothing, result = 0
     for l in range(L):
         top[l] = z[l]
         total[l] = 0
@@ -373,8 +402,14 @@ cdef double lanes_cross_entropy(
             value = z[m * L + l]
             top[l] = value if value > top[l] else top[l]
     for l in range(count):
-        label[l] = labels[first + l if order == NULL else order[first + l]]
-        loss -= z[label[l] * L + l] - top[l]
+        index = first + l if order == NULL else order[first + l]
+        label[l] = loss.labels[index]
+        weight[l] = 1 if loss.weights == NULL else loss.weights[index]
+        result -= weight[l] * hit * (z[label[l] * L + l] - top[l])
+    if even > 0:
+        for l in range(count):
+            for m in range(M):
+                result -= weight[l] * even * (z[m * L + l] - top[l])
     for m in range(M):
         for l in range(L):
             value = z[m * L + l] - top[l]
@@ -387,13 +422,18 @@ cdef double lanes_cross_entropy(
         for l in range(L):
             total[l] += z[m * L + l]
     for l in range(count):
-        loss += log(total[l])
+        result += weight[l] * log(total[l])
+        weight[l] *= loss.scale
     for l in range(L):
-        total[l] = scale / total[l] if l < count else 0
+        total[l] = <floating> weight[l] / total[l] if l < count else 0
     for m in range(M):
         for l in range(L):
             value = z[m * L + l] * total[l]
             z[m * L + l] = 0 if value < tiny else value
     for l in range(count):
-        z[label[l] * L + l] -= scale
-    return loss
+        z[label[l] * L + l] -= <floating> (weight[l] * hit)
+    if even > 0:
+        for l in range(count):
+            for m in range(M):
+                z[m * L + l] -= <floating> (weight[l] * even)
+    return result

@@ -23,9 +23,8 @@ cdef struct Block:
 cdef struct Network:
     Py_ssize_t n_blocks
     Py_ssize_t n_parameters
-    Py_ssize_t fc_weight_at
-    Py_ssize_t fc_bias_at
     bint bias
+    Linear hidden  # M is 0 where there is none
     Linear linear
     Block blocks[MAX_BLOCKS]
 
@@ -37,14 +36,19 @@ cdef struct Slot:
     void* dpooled[MAX_BLOCKS]  # (K, P, Q, L), of all but the last block
     void* dw[MAX_BLOCKS]  # (K, T, L), K and T rounded up
     void* dbias[MAX_BLOCKS]  # (K, L), rounded up
+    void* hidden  # (group, hidden.M, L)
+    void* dhidden  # the same
     void* logits  # (group, M, L)
     void* dz  # [4 filters, 4 positions, Q, L]
     void* words  # (H * W / 4, L) of one channel, rounded up
+    void* moved  # (L, C, H, W) of pixels in any format
     void* gradient  # (n_parameters,) of one group
     void* total  # (n_parameters,) of all groups of a chunk, in double
 
 
-cdef void read_shapes(Network* net, const int64_t[:, ::1] shapes, Py_ssize_t M, bint bias):
+cdef void read_shapes(
+    Network* net, const int64_t[:, ::1] shapes, Py_ssize_t hidden, Py_ssize_t M, bint bias
+):
     """Fill in all shapes; each row of shapes is (C, H, W, K, R, S) of a block."""
     cdef Py_ssize_t i, at = 0, F = 0
     cdef Block* block
@@ -62,11 +66,19 @@ cdef void read_shapes(Network* net, const int64_t[:, ::1] shapes, Py_ssize_t M, 
         block.bias_at = at
         at += block.K if bias else 0
         F = block.K * block.P * block.Q
-    net.linear.F = F
-    net.linear.M = M
-    net.fc_weight_at = at
-    net.fc_bias_at = at + M * F
-    net.n_parameters = net.fc_bias_at + (M if bias else 0)
+    at = read_linear(&net.hidden, F, hidden, bias, at)
+    net.n_parameters = read_linear(&net.linear, hidden if hidden else F, M, bias, at)
+
+
+cdef Py_ssize_t read_linear(
+    Linear* linear, Py_ssize_t F, Py_ssize_t M, bint bias, Py_ssize_t at
+) noexcept nogil:
+    """Fill in the shape of a linear layer that begins at `at`; return where the next one does."""
+    linear.F = F
+    linear.M = M
+    linear.weight_at = at
+    linear.bias_at = at + M * F
+    return linear.bias_at + (M if bias else 0)
 
 
 cdef Py_ssize_t padded_taps(const Block* block) noexcept nogil:
@@ -120,8 +132,12 @@ cdef Py_ssize_t lay_out_slot(
             slot.dpooled[i] = take(&end, maps if i < net.n_blocks - 1 else 0)
             slot.dw[i] = take(&end, padded_filters(block) * padded_taps(block) * L * item)
             slot.dbias[i] = take(&end, padded_filters(block) * L * item)
+    slot.hidden = take(&end, group * net.hidden.M * L * item)
     slot.logits = take(&end, group * net.linear.M * L * item)
     if training:
+        block = &net.blocks[0]
+        slot.moved = take(&end, block.C * block.H * block.W * L * sizeof(double))
+        slot.dhidden = take(&end, group * net.hidden.M * L * item)
         slot.dz = take(&end, FILTER_TILE * 4 * widest * L * item)
         slot.gradient = take(&end, net.n_parameters * item)
         slot.total = take(&end, net.n_parameters * sizeof(double))
@@ -129,12 +145,13 @@ cdef Py_ssize_t lay_out_slot(
 
 
 def memory_needs(
-    const int64_t[:, ::1] shapes, Py_ssize_t M, bint bias, Py_ssize_t item, Py_ssize_t group
+    const int64_t[:, ::1] shapes, Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item,
+    Py_ssize_t group
 ):
     """Return the bytes of the tables, of a slot that predicts, and of one that trains."""
     cdef Network net
     cdef Slot slot
-    read_shapes(&net, shapes, M, bias)
+    read_shapes(&net, shapes, hidden, M, bias)
     return (
         lay_out_tables(&net, NULL, item),
         lay_out_slot(&net, &slot, NULL, item, group, False),
@@ -183,8 +200,14 @@ cdef void prepare(Network* net, const floating* flat, char* tables) noexcept nog
     for i in range(net.n_blocks):
         fill_taps(&net.blocks[i], VECTOR_BYTES // sizeof(floating))
         fill_filters(&net.blocks[i], flat, net.bias)
-    net.linear.weight = flat + net.fc_weight_at
-    net.linear.bias = flat + net.fc_bias_at if net.bias else NULL
+    point_at(&net.hidden, flat, net.bias)
+    point_at(&net.linear, flat, net.bias)
+
+
+cdef void point_at(Linear* linear, const floating* flat, bint bias) noexcept nogil:
+    """Let a linear layer find its parameters in the flat vector."""
+    linear.weight = flat + linear.weight_at
+    linear.bias = flat + linear.bias_at if bias else NULL
 
 
 cdef inline bint may_overflow(const Block* block, double* bound, Py_ssize_t item) noexcept nogil:

@@ -21,14 +21,14 @@ cdef struct Job:
     PixelKind kind
     const void* images
     const int64_t* order  # NULL: the images as they stand
-    const int64_t* labels
+    const int8_t* moves  # (images, 3), or NULL: see `move_image`
     const double* scale  # of each channel
     const double* shift
     double bound  # of bytes, scaled
     Py_ssize_t first, count  # of the images
     Py_ssize_t group  # lane blocks
     Py_ssize_t n_chunks
-    double weight  # of each image in the loss
+    Loss loss
     char* slots
     Py_ssize_t slot_bytes
     void* out  # logits (count, M), or gradients (n_chunks, n_parameters)
@@ -56,31 +56,43 @@ cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
     return result
 
 
+cdef void pack_lane_block(
+    Job* job, Slot* slot, const pixel* images, Py_ssize_t first, Py_ssize_t count, floating* x
+) noexcept nogil:
+    """Pack count images from the first one on, moved if they are to be."""
+    cdef const Block* block = &job.net.blocks[0]
+    cdef const int64_t* order = job.order
+    cdef Py_ssize_t C = block.C, H = block.H, W = block.W, l, index
+    cdef const int8_t* move
+    cdef pixel* moved = <pixel*> slot.moved
+    if job.moves != NULL:
+        for l in range(count):
+            index = first + l if order == NULL else order[first + l]
+            move = job.moves + 3 * index
+            move_image(
+                images + index * C * H * W, C, H, W, move[0], move[1], move[2],
+                moved + l * C * H * W
+            )
+        images, order, first = moved, NULL, 0
+    pack(
+        images, order, first, count, C, H * W, job.scale, job.shift, <uint32_t*> slot.words, x
+    )
+
+
 cdef double load_lane_block(
     Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, floating* x
 ) noexcept nogil:
     """Pack count images from the first one on; return the largest absolute value."""
     cdef const Block* block = &job.net.blocks[0]
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), size = block.H * block.W
-    cdef uint32_t* words = <uint32_t*> slot.words
-    cdef double bound = job.bound
+    cdef double bound
     if job.kind == BYTES:
-        pack(
-            <const uint8_t*> job.images, job.order, first, count, block.C, size, job.scale,
-            job.shift, words, x
-        )
-        return bound
+        pack_lane_block(job, slot, <const uint8_t*> job.images, first, count, x)
+        return job.bound
     if job.kind == FLOATS:
-        pack(
-            <const float*> job.images, job.order, first, count, block.C, size, job.scale,
-            job.shift, words, x
-        )
+        pack_lane_block(job, slot, <const float*> job.images, first, count, x)
     else:
-        pack(
-            <const double*> job.images, job.order, first, count, block.C, size, job.scale,
-            job.shift, words, x
-        )
-    bound = largest(x, block.C * size * L)
+        pack_lane_block(job, slot, <const double*> job.images, first, count, x)
+    bound = largest(x, block.C * block.H * block.W * (VECTOR_BYTES // sizeof(floating)))
     if bound != bound:
         job.all_finite = False
     return bound
@@ -92,32 +104,45 @@ cdef void lane_block_forward(
     """From the packed images to the logits (M, L), as lane block b of its group."""
     cdef const floating* x = <const floating*> slot.x
     cdef floating* pooled = NULL
+    cdef floating* hidden
     cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
     for i in range(net.n_blocks):
         pooled = <floating*> slot.pooled[i]
         if i == net.n_blocks - 1:
-            pooled += b * net.linear.F * L
+            pooled += b * net.blocks[i].K * net.blocks[i].P * net.blocks[i].Q * L
         block_forward(
             &net.blocks[i], x, may_overflow(&net.blocks[i], &bound, sizeof(floating)), pooled,
             <floating*> slot.winner[i]
         )
         x = pooled
-    lanes_linear_forward(&net.linear, pooled, logits)
+    if net.hidden.M > 0:
+        hidden = <floating*> slot.hidden + b * net.hidden.M * L
+        lanes_linear_forward(&net.hidden, x, hidden)
+        lanes_relu(hidden, net.hidden.M * L)
+        x = hidden
+    lanes_linear_forward(&net.linear, x, logits)
 
 
 cdef void lane_block_backward(
-    const Network* net, Slot* slot, const floating* dlogits
+    const Network* net, Slot* slot, Py_ssize_t b, const floating* dlogits
 ) noexcept nogil:
     """From the gradient of the logits to that of all conv blocks, added to the slot's dw, dbias."""
+    cdef const Linear* linear = &net.linear
     cdef const floating* dpooled = NULL
     cdef const floating* x
     cdef floating* dx
-    cdef Py_ssize_t i
+    cdef floating* dhidden
+    cdef Py_ssize_t i, n = net.hidden.M * (VECTOR_BYTES // sizeof(floating))
+    if net.hidden.M > 0:
+        dhidden = <floating*> slot.dhidden + b * n
+        linear_backward_row(linear, 0, net.hidden.M, dlogits, dhidden)
+        lanes_relu_backward(<const floating*> slot.hidden + b * n, n, dhidden)
+        linear, dlogits = &net.hidden, dhidden
     for i in range(net.n_blocks - 1, -1, -1):
         x = <const floating*> (slot.pooled[i - 1] if i > 0 else slot.x)
         dx = <floating*> slot.dpooled[i - 1] if i > 0 else NULL
         block_backward(
-            &net.blocks[i], x, <const floating*> slot.winner[i], dpooled, &net.linear, dlogits,
+            &net.blocks[i], x, <const floating*> slot.winner[i], dpooled, linear, dlogits,
             <floating*> slot.dz, <floating*> slot.dw[i], <floating*> slot.dbias[i], dx
         )
         dpooled = dx
@@ -143,10 +168,8 @@ cdef double group_gradient(
         logits = <floating*> slot.logits + b * M * L
         bound = load_lane_block(job, slot, first, count, <floating*> slot.x)
         lane_block_forward(net, slot, bound, b, logits)
-        loss += lanes_cross_entropy(
-            logits, M, job.labels, job.order, first, count, <floating> job.weight
-        )
-        lane_block_backward(net, slot, logits)
+        loss += lanes_cross_entropy(&job.loss, logits, M, job.order, first, count)
+        lane_block_backward(net, slot, b, logits)
         first += L
         b += 1
     for i in range(net.n_blocks):
@@ -159,12 +182,30 @@ cdef double group_gradient(
             )
         if net.bias:
             sum_lanes(<floating*> slot.dbias[i], block.K, gradient + block.bias_at)
-    lanes_linear_backward(
-        &net.linear, <const floating*> slot.pooled[net.n_blocks - 1],
-        <const floating*> slot.logits, b, gradient + net.fc_weight_at,
-        gradient + net.fc_bias_at if net.bias else NULL
+    linear_gradients(
+        net, <const floating*> slot.pooled[net.n_blocks - 1], <const floating*> slot.hidden,
+        <const floating*> slot.dhidden, <const floating*> slot.logits, b, gradient
     )
     return loss
+
+
+cdef void linear_gradients(
+    const Network* net, const floating* pooled, const floating* hidden, const floating* dhidden,
+    const floating* dlogits, Py_ssize_t n, floating* gradient
+) noexcept nogil:
+    """Gradients of the linear layers from n lane blocks, put in their places."""
+    cdef const Linear* linear = &net.hidden
+    if linear.M > 0:
+        lanes_linear_backward(
+            linear, pooled, dhidden, n, gradient + linear.weight_at,
+            gradient + linear.bias_at if net.bias else NULL
+        )
+        pooled = hidden
+    linear = &net.linear
+    lanes_linear_backward(
+        linear, pooled, dlogits, n, gradient + linear.weight_at,
+        gradient + linear.bias_at if net.bias else NULL
+    )
 
 
 cdef void chunk_gradient(
@@ -266,6 +307,7 @@ cdef void set_images(
     cdef Py_ssize_t c
     job.images = &images[0]
     job.order = &order[0] if order.shape[0] > 0 else NULL
+    job.moves = NULL
     job.first = first
     job.count = count
     job.scale = &scale[0]
@@ -283,25 +325,32 @@ cdef void set_images(
 
 
 def loss_and_gradient(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t M, bint bias,
-    const floating[::1] flat, const pixel[::1] images, const int64_t[::1] order, Py_ssize_t first,
-    Py_ssize_t count, const int64_t[::1] labels, double weight, const double[::1] scale,
-    const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
-    floating[:, ::1] chunks, double[::1] losses, floating[::1] gradient
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t hidden,
+    Py_ssize_t M, bint bias, const floating[::1] flat, const pixel[::1] images,
+    const int64_t[::1] order, Py_ssize_t first, Py_ssize_t count, const int8_t[:, ::1] moves,
+    const int64_t[::1] labels, const double[::1] weights, double smoothing, double scale_loss,
+    const double[::1] scale, const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables,
+    uint8_t[:, ::1] slots, floating[:, ::1] chunks, double[::1] losses, floating[::1] gradient
 ):
-    """Fill gradient with that of weight * (sum of the images' losses); return the summed loss.
+    """Fill gradient with that of scale_loss * (sum of the images' losses); return that sum.
 
-    Each image is pixel * scale + shift, channel by channel. The images are those numbered
-    order[first], ... or, if order is empty, first, ...; count of them. chunks (n_chunks,
-    n_parameters), losses (n_chunks,), tables and slots (threads, bytes) are scratch.
+    Each image is pixel * scale + shift, channel by channel, first moved by its row of moves if
+    there are any. The images are those numbered order[first], ... or, if order is empty, first,
+    ...; count of them. labels, weights (may be empty) and moves (may be empty) are of all images.
+    chunks (n_chunks, n_parameters), losses (n_chunks,), tables and slots (threads, bytes) are
+    scratch.
     """
     cdef Job job
     cdef Py_ssize_t c
     cdef double loss = 0
-    read_shapes(&job.net, shapes, M, bias)
+    read_shapes(&job.net, shapes, hidden, M, bias)
     set_images(&job, images, order, first, count, scale, shift)
-    job.labels = &labels[0]
-    job.weight = weight
+    if moves.shape[0] > 0:
+        job.moves = &moves[0, 0]
+    job.loss.labels = &labels[0]
+    job.loss.weights = &weights[0] if weights.shape[0] > 0 else NULL
+    job.loss.smoothing = smoothing
+    job.loss.scale = scale_loss
     job.group = group
     job.n_chunks = chunks.shape[0]
     job.slots = <char*> &slots[0, 0]
@@ -321,7 +370,7 @@ def loss_and_gradient(
 
 
 def logits(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, bint bias,
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t hidden, bint bias,
     const floating[::1] flat, const pixel[::1] images, const int64_t[::1] order, Py_ssize_t first,
     Py_ssize_t count, const double[::1] scale, const double[::1] shift, Py_ssize_t group,
     uint8_t[::1] tables, uint8_t[:, ::1] slots, floating[:, ::1] out
@@ -329,7 +378,7 @@ def logits(
     """Fill out (count, M) with the images' logits; return whether all pixels were finite."""
     cdef Job job
     cdef Py_ssize_t n_groups, images_per_group = group * (VECTOR_BYTES // sizeof(floating))
-    read_shapes(&job.net, shapes, out.shape[1], bias)
+    read_shapes(&job.net, shapes, hidden, out.shape[1], bias)
     set_images(&job, images, order, first, count, scale, shift)
     n_groups = (count + images_per_group - 1) // images_per_group
     job.group = group

@@ -1,0 +1,27 @@
+"""Augmentation: an image as it might have been taken, a few pixels aside or mirrored."""
+
+
+cdef void move_image(
+    const pixel* image, Py_ssize_t C, Py_ssize_t H, Py_ssize_t W, Py_ssize_t down,
+    Py_ssize_t right, bint mirrored, pixel* out
+) noexcept nogil:
+    """out (C, H, W) = the image, mirrored left to right if asked, then moved down and right.
+
+    It moves by less than its size. Where nothing comes from, the nearest pixel is repeated.
+    """
+    cdef Py_ssize_t left = max(right, <Py_ssize_t> 0), skipped = max(-right, <Py_ssize_t> 0)
+    cdef Py_ssize_t kept = W - left - skipped, c, h, w
+    cdef const pixel* row
+    for c in range(C):
+        for h in range(H):
+            row = image + (c * H + min(max(h - down, <Py_ssize_t> 0), H - 1)) * W
+            if mirrored:
+                for w in range(kept):
+                    out[left + w] = row[W - 1 - skipped - w]
+            else:
+                memcpy(out + left, row + skipped, kept * sizeof(pixel))
+            for w in range(left):
+                out[w] = out[left]
+            for w in range(left + kept, W):
+                out[w] = out[left + kept - 1]
+            out += W
