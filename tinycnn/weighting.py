@@ -60,10 +60,10 @@ def _class_weights(
                 f"class_weight: the only word it takes is 'balanced', got {class_weight!r}"
             )
         counts = np.bincount(labels, weights, n_classes)
+        result = np.zeros(n_classes)
         present = counts > 0
-        return np.divide(
-            counts.sum() / max(1, present.sum()), counts, out=np.zeros(n_classes), where=present
-        )
+        result[present] = counts.sum() / (present.sum() * counts[present])
+        return result
     if isinstance(class_weight, Mapping):
         result = np.ones(n_classes)
         for label, weight in class_weight.items():
