@@ -29,6 +29,19 @@ def test_own_images(tmp_path, rng):
     assert (tmp_path / "own_images.npz").exists()
 
 
+def test_colour_shapes(tmp_path):
+    options = ["--pictures", "400", "--epochs", "2"]
+    result = subprocess.run(
+        [sys.executable, EXAMPLES / "colour_shapes.py", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = [line[:16].strip() for line in result.stdout.splitlines()[1:]]
+    assert names == ["in colour", "in grey", "pixels shuffled"]
+
+
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_every_example_has_a_test(script):
     assert f"test_{script.stem}" in globals()
