@@ -165,6 +165,7 @@ def max_pool2d_backward(
 # The fast path: several images side by side, a block's layers in one pass, on several threads.
 include "_fused/lanes.pxi"
 include "_fused/pack.pxi"
+include "_fused/moments.pxi"
 include "_fused/augment.pxi"
 include "_fused/linear.pxi"
 include "_fused/network.pxi"

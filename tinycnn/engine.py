@@ -67,6 +67,16 @@ class Pixels:
         self.scale = scale
         self.shift = shift
 
+    def moments(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Compute mean and standard deviation (C,) of each channel, before the scaling."""
+        C = len(self.scale)
+        mean, squares = np.empty((2, self.n_images, C))
+        planes = self.values.reshape(mean.size, -1)
+        kernels.plane_moments[self.type_name](planes, mean.reshape(-1), squares.reshape(-1))
+        center = mean.mean(axis=0)
+        variance = (squares / planes.shape[1] + (mean - center) ** 2).mean(axis=0)
+        return center, np.sqrt(variance)
+
 
 class Engine:
     """The kernels, set up for networks of one architecture and dtype.

@@ -44,9 +44,6 @@ from tinycnn.functional import (
 # Bytes 0..255 and floats 0..1 are the same greys.
 BYTE_SCALE = 1 / 255
 
-# Images whose mean and deviation are computed at a time.
-MOMENT_IMAGES = 256
-
 
 class BlockCache(NamedTuple):
     """What the backward pass of one block needs of its forward pass."""
@@ -196,7 +193,7 @@ class CNN:
         images = self.as_images(images)
         if len(images) == 0:
             raise ValueError("images: at least one image is needed, got 0")
-        mean, std = channel_moments(images)
+        mean, std = self.pixels(images).moments()
         unit = BYTE_SCALE if images.dtype == np.uint8 else 1.0
         self.input_mean = mean * unit
         self.input_std = np.where(std > 0, std * unit, 1.0)
@@ -347,27 +344,6 @@ class CNN:
         """Enter a layer's gradients under the names of its parameters."""
         for part, value in zip(("weight", "bias"), values, strict=False):
             gradients[f"{layer}.{part}"] = value
-
-
-def channel_moments(
-    images: npt.NDArray[Any],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Compute mean and standard deviation (C,) of the channels of images (N, C, H, W).
-
-    In memory that does not depend on N: the moments of slices are put together after Chan, Golub
-    and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
-    """
-    C = images.shape[1]
-    count, mean, squares = 0, np.zeros(C), np.zeros(C)
-    for start in range(0, len(images), MOMENT_IMAGES):
-        part = images[start : start + MOMENT_IMAGES].astype(np.float64)
-        n = part.size // C
-        part_mean = part.mean(axis=(0, 2, 3))
-        apart = part_mean - mean
-        squares += part.var(axis=(0, 2, 3)) * n + apart**2 * (count * n / (count + n))
-        mean += apart * (n / (count + n))
-        count += n
-    return mean, np.sqrt(squares / count)
 
 
 def named_views(flat: FloatArray, shapes: dict[str, tuple[int, ...]]) -> dict[str, FloatArray]:
