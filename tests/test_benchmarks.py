@@ -14,9 +14,11 @@ import tinycnn
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # last: the benchmarks are no package that is installed
 
+from benchmarks import accuracy  # noqa: E402
 from benchmarks.experiments import Ratio, every_experiment  # noqa: E402
 from benchmarks.measure import FailedError, interleave, ratios, sgemm_share  # noqa: E402
 from benchmarks.peers import numpy_reference  # noqa: E402
+from benchmarks.studies import Recipe, Study  # noqa: E402
 from benchmarks.workloads import (  # noqa: E402
     Network,
     as_floats,
@@ -191,3 +193,25 @@ def test_the_numpy_reference_trains_as_tinycnn_does(network):
     tinycnn.fit(net, images, labels, epochs=1, batch_size=40, optimizer=optimizer, verbose=False)
     for name, value in net.parameters.items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_study_of_accuracy_over_seeds(tmp_path, rng, monkeypatch):
+    images = rng.integers(0, 60, (60, 8, 8), dtype=np.uint8)
+    labels = (np.arange(60) % 2).astype(np.uint8)
+    images[labels == 1, :4] += 150
+    write_idx(tmp_path / "train-images-idx3-ubyte", images)
+    write_idx(tmp_path / "train-labels-idx1-ubyte", labels)
+    study = Study("Halves", (Recipe((4,), 3, 5, 0.05, flip=True),), n_seeds=3, test_images=20)
+    monkeypatch.setitem(accuracy.STUDIES, "halves", study)
+    assert accuracy.main(["halves", str(tmp_path), "--output", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "accuracy-halves.json").read_text())
+    assert (results["train_images"], results["test_images"]) == (40, 20)
+    [row] = results["recipes"]
+    assert len(row["runs"]) == 3
+    assert row["accuracy_mean"] == 100
+    assert "| (4) 3x3, 5 epochs | 114 | 100.00 |" in (tmp_path / "accuracy-halves.md").read_text()
+
+
+def write_idx(path, array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    path.write_bytes(header + array.tobytes())

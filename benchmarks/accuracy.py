@@ -1,0 +1,176 @@
+"""How good networks get and how long it takes: accuracy on images held out, over many seeds.
+
+python benchmarks/accuracy.py STUDY DATA [--seeds N] [--threads N] [--output FOLDER]
+
+STUDY is one of those in ``studies.py``, DATA a folder of IDX files, as MNIST and Fashion-MNIST
+have them. Writes ``accuracy-STUDY.md`` and ``accuracy-STUDY.json``.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: let an installed tinycnn come before the one beside us
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [*(path for path in sys.path if path != str(here)), str(here.parent)]
+
+import tinycnn
+from benchmarks.machine import cpus_available, describe_machine, load_average, versions
+from benchmarks.studies import STUDIES, Recipe, Study
+from tinycnn.data import Dataset
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train every recipe of a study with every seed, and write down what came out."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parse(arguments)
+    study = STUDIES[options.study]
+    train_set, test_set = load_parts(options.data, study)
+    results: dict[str, Any] = {
+        "command": shlex.join(["python", "benchmarks/accuracy.py", *arguments]),
+        "title": study.title,
+        "train_images": len(train_set.images),
+        "test_images": len(test_set.images),
+        "threads": options.threads,
+        "machine": describe_machine(),
+        "versions": versions(),
+        "recipes": [],
+    }
+    for recipe in study.recipes:
+        runs = [
+            run(recipe, train_set, test_set, seed, options.threads)
+            for seed in range(options.seeds or study.n_seeds)
+        ]
+        results["recipes"].append(summary(recipe, runs))
+        results["machine"]["load_average_end"] = load_average()
+        write(results, options.output, options.study)
+        print(row_text(results["recipes"][-1]), flush=True)
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/accuracy.py", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("study", choices=sorted(STUDIES))
+    parser.add_argument("data", help="folder of IDX files")
+    parser.add_argument("--seeds", type=int, help="how many; the study says it unless given")
+    parser.add_argument("--threads", type=int, default=cpus_available(), help="(%(default)s)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
+    return parser.parse_args(arguments)
+
+
+def load_parts(path: str, study: Study) -> tuple[Dataset, Dataset]:
+    """Read the images that train and those that test."""
+    train_set = tinycnn.load(path, "train")
+    if study.test_images is None:
+        return train_set, tinycnn.load(path, "test")
+    images, labels, names = train_set
+    n = len(images) - study.test_images
+    return Dataset(images[:n], labels[:n], names), Dataset(images[n:], labels[n:], names)
+
+
+def run(
+    recipe: Recipe, train_set: Dataset, test_set: Dataset, seed: int, threads: int
+) -> dict[str, float]:
+    """Train once; return accuracy in per cent, and seconds of training with evaluation."""
+    start = time.perf_counter()
+    net = tinycnn.CNN(
+        train_set.images.shape[1:],
+        recipe.channels,
+        recipe.kernel_size,
+        len(train_set.class_names),
+        seed=seed,
+    )
+    net.standardize(train_set.images)
+    tinycnn.fit(
+        net,
+        train_set.images,
+        train_set.labels,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        optimizer=tinycnn.AdamW(recipe.lr, recipe.betas, weight_decay=recipe.weight_decay),
+        schedule=tinycnn.OneCycle(warm_up=recipe.warm_up),
+        seed=seed,
+        n_threads=threads,
+        verbose=False,
+        label_smoothing=recipe.label_smoothing,
+        augmentation=recipe.augmentation,
+    )
+    _, accuracy = tinycnn.evaluate(net, test_set.images, test_set.labels, threads)
+    seconds = time.perf_counter() - start
+    return {"accuracy": 100 * accuracy, "seconds": seconds, "parameters": net.flat.size}
+
+
+def summary(recipe: Recipe, runs: list[dict[str, float]]) -> dict[str, Any]:
+    """Put the runs of a recipe together."""
+    accuracies = [run["accuracy"] for run in runs]
+    return {
+        "title": recipe.title,
+        "settings": repr(recipe),
+        "parameters": runs[0]["parameters"],
+        "accuracy_mean": statistics.mean(accuracies),
+        "accuracy_std": statistics.stdev(accuracies) if len(runs) > 1 else 0.0,
+        "accuracy_min": min(accuracies),
+        "accuracy_max": max(accuracies),
+        "seconds_median": statistics.median(run["seconds"] for run in runs),
+        "seconds_min": min(run["seconds"] for run in runs),
+        "runs": runs,
+    }
+
+
+def row_text(row: dict[str, Any]) -> str:
+    """Format the outcome of a recipe as a row of the table."""
+    return (
+        f"| {row['title']} | {row['parameters']:,} | {row['accuracy_mean']:.2f} | "
+        f"{row['accuracy_std']:.2f} | {row['accuracy_min']:.2f} to {row['accuracy_max']:.2f} | "
+        f"{row['seconds_median']:.2f} | {row['seconds_min']:.2f} |"
+    )
+
+
+def write(results: dict[str, Any], folder: Path, name: str) -> None:
+    """Write the results for people and for programs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=1) + "\n"
+    (folder / f"accuracy-{name}.json").write_text(text, encoding="utf-8")
+    (folder / f"accuracy-{name}.md").write_text(markdown(results), encoding="utf-8")
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Format the results as a page."""
+    machine = results["machine"]
+    n_seeds = len(results["recipes"][0]["runs"])
+    lines = [
+        f"# {results['title']}",
+        "",
+        f"- command: `{results['command']}`",
+        f"- date: {machine['date']}",
+        f"- CPU: {machine['cpu_model']}, {results['threads']} threads; load average "
+        f"{machine['load_average_start']} at the start, {machine['load_average_end']} at the end",
+        f"- {results['train_images']:,} images to train on, {results['test_images']:,} to test; "
+        f"{n_seeds} seeds",
+        "- seconds: building the network, learning mean and spread of the input, training, and "
+        "the evaluation of the test images; data in memory as bytes. Accuracy is a mean",
+        "",
+        "| network | parameters | accuracy, % | std. dev. | range | seconds, median | least |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+        *(row_text(row) for row in results["recipes"]),
+        "",
+        "Settings:",
+        "",
+        *(f"- `{row['settings']}`" for row in results["recipes"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
