@@ -68,6 +68,15 @@ def test_a_failed_save_leaves_the_old_model_and_no_litter(tmp_path, net, monkeyp
     assert os.listdir(tmp_path) == ["m.npz"]
 
 
+def test_a_draft_that_a_killed_process_left_is_not_in_the_way(tmp_path, net):
+    # In a container a program has the same process number each time.
+    draft = tmp_path / f".m.npz.{os.getpid()}.part"
+    draft.write_bytes(b"half, and longer than the model" * 10_000)
+    tinycnn.save_model(net, tmp_path / "m.npz")
+    assert os.listdir(tmp_path) == ["m.npz"]
+    np.testing.assert_array_equal(tinycnn.load_model(tmp_path / "m.npz").flat, net.flat)
+
+
 def test_saving_through_a_link_keeps_the_link(tmp_path, net):
     (tmp_path / "real").mkdir()
     (tmp_path / "link.npz").symlink_to(tmp_path / "real" / "m.npz")
@@ -116,6 +125,7 @@ def test_damaged_and_foreign_files_are_refused_in_clear_words(tmp_path, net):
     refused("description cannot be read", tinycnn=np.array(["{"]))
     refused("description cannot be read", tinycnn=np.array(["[]"]))
     refused("format version 99, this tinycnn reads up to 2", description={"format_version": 99})
+    refused("divides bytes by 15, this tinycnn by 255", description={"byte_scale": 15})
     refused("architecture makes no network", description={"architecture": {}})
     refused("architecture makes no network", description={"dtype": "float16"})
     refused("architecture makes no network", description={"class_names": ["only one"]})

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tinycnn.architecture import Architecture
-from tinycnn.data.archive import open_archive, read_array
+from tinycnn.data.archive import open_archive, read_array, write_archive
 from tinycnn.network import CNN
 
 # Version 1 knew neither hidden layers nor standardised input.
@@ -46,27 +47,7 @@ def save_model(net: CNN, path: str | os.PathLike[str]) -> None:
     OSError
         If the folder does not exist or cannot be written to.
     """
-    metadata = {
-        "format_version": FORMAT_VERSION,
-        "architecture": net.architecture._asdict(),
-        "dtype": str(net.flat.dtype),
-        "byte_scale": BYTE_SCALE,
-        "class_names": net.class_names,
-        "input_mean": net.input_mean.tolist(),
-        "input_std": net.input_std.tolist(),
-    }
-    description = np.array([json.dumps(metadata)])
-    arrays: dict[str, Any] = {METADATA_KEY: description, **net.parameters}
-    target = Path(os.path.realpath(path))  # through links, which must stay links
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with open(draft, "xb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_archive(path, model_entries(net))
 
 
 def load_model(path: str | os.PathLike[str]) -> CNN:
@@ -89,20 +70,7 @@ def load_model(path: str | os.PathLike[str]) -> CNN:
     """
     path = Path(path)
     with open_archive(path) as archive:
-        if f"{METADATA_KEY}.npy" not in archive.namelist():
-            raise ValueError(f"{path}: not a tinycnn model: it has no entry {METADATA_KEY!r}")
-        net = _empty_network(path, _read_metadata(path, read_array(archive, path, METADATA_KEY)))
-        for name, parameter in net.parameters.items():
-            if f"{name}.npy" not in archive.namelist():
-                raise ValueError(f"{path}: damaged: the parameter {name} is missing")
-            values = read_array(archive, path, name)
-            if values.shape != parameter.shape or values.dtype != parameter.dtype:
-                raise ValueError(
-                    f"{path}: damaged: {name} is {values.dtype} {values.shape}, the architecture "
-                    f"needs {parameter.dtype} {parameter.shape}"
-                )
-            parameter[...] = values
-    return net
+        return read_model(archive, path)
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
@@ -114,16 +82,57 @@ def is_model_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def _read_metadata(path: Path, entry: Any) -> dict[str, Any]:
-    """Parse the JSON entry and refuse what this version does not understand."""
+def describe(net: CNN) -> dict[str, Any]:
+    """Tell all of a network but the values of its parameters, ready for JSON."""
+    return {
+        "architecture": net.architecture._asdict(),
+        "dtype": str(net.flat.dtype),
+        "byte_scale": BYTE_SCALE,
+        "class_names": net.class_names,
+        "input_mean": net.input_mean.tolist(),
+        "input_std": net.input_std.tolist(),
+    }
+
+
+def model_entries(net: CNN) -> dict[str, npt.ArrayLike]:
+    """Return what :func:`save_model` writes, for other archives that hold a network as well."""
+    return {METADATA_KEY: as_metadata(describe(net), FORMAT_VERSION), **net.parameters}
+
+
+def read_model(archive: zipfile.ZipFile, path: Path) -> CNN:
+    """Read the network from an open archive; see :func:`load_model`."""
+    if f"{METADATA_KEY}.npy" not in archive.namelist():
+        raise ValueError(f"{path}: not a tinycnn model: it has no entry {METADATA_KEY!r}")
+    net = _empty_network(path, read_metadata(archive, path, METADATA_KEY, FORMAT_VERSION))
+    for name, parameter in net.parameters.items():
+        if f"{name}.npy" not in archive.namelist():
+            raise ValueError(f"{path}: damaged: the parameter {name} is missing")
+        values = read_array(archive, path, name)
+        if values.shape != parameter.shape or values.dtype != parameter.dtype:
+            raise ValueError(
+                f"{path}: damaged: {name} is {values.dtype} {values.shape}, the architecture "
+                f"needs {parameter.dtype} {parameter.shape}"
+            )
+        parameter[...] = values
+    return net
+
+
+def as_metadata(description: dict[str, Any], version: int) -> npt.NDArray[np.str_]:
+    """Put a description and the version of its format into an array, as JSON."""
+    return np.array([json.dumps({"format_version": version, **description})])
+
+
+def read_metadata(archive: zipfile.ZipFile, path: Path, key: str, newest: int) -> dict[str, Any]:
+    """Read the description under a key, and refuse formats newer than the newest known one."""
+    entry = read_array(archive, path, key)
     try:
         metadata = json.loads(str(entry[0]))
         version = metadata["format_version"]
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(f"{path}: damaged: its description cannot be read: {error}") from error
-    if version not in range(1, FORMAT_VERSION + 1) or metadata.get("byte_scale") != BYTE_SCALE:
+    if version not in range(1, newest + 1):
         raise ValueError(
-            f"{path}: has format version {version}, this tinycnn reads up to {FORMAT_VERSION}: "
+            f"{path}: has format version {version}, this tinycnn reads up to {newest}: "
             "install the version of tinycnn that wrote it, or a later one"
         )
     return dict(metadata)
@@ -131,6 +140,11 @@ def _read_metadata(path: Path, entry: Any) -> dict[str, Any]:
 
 def _empty_network(path: Path, metadata: dict[str, Any]) -> CNN:
     """Build a network of the described architecture, its parameters still to be filled."""
+    if metadata.get("byte_scale") != BYTE_SCALE:
+        raise ValueError(
+            f"{path}: divides bytes by {metadata.get('byte_scale')}, this tinycnn by {BYTE_SCALE}: "
+            "install the version of tinycnn that wrote it"
+        )
     try:
         architecture = Architecture(**metadata["architecture"])
         net = CNN(

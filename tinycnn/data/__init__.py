@@ -6,7 +6,7 @@ One file per format. Every reader ends in a `Dataset`, checked once in `dataset.
     digits.py        load_digits       the bundled handwritten digits
     idx.py           read_idx, is_idx  IDX files, plain or gzip (MNIST, Fashion-MNIST, ...)
     npz.py                             NPZ archives of images and labels
-    archive.py                         the arrays of an NPZ archive, read with distrust
+    archive.py                         the arrays of an NPZ archive, read with distrust; written
     bounded.py                         reading no more than is there
     image_file.py    read_image        one picture, through Pillow
     image_folder.py  load_image_folder one subfolder per class

@@ -1,4 +1,4 @@
-"""Arrays of an NPZ archive, read without pickle and without trusting their headers.
+"""Arrays of an NPZ archive, without pickle: read with distrust, written all or nothing.
 
 `numpy.load` allocates whatever an array's header announces before it reads a byte of it; a
 damaged or hostile archive of 200 bytes may so ask for terabytes. Here the header is compared to
@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import sys
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .bounded import read_bounded
 from .dataset import Array
@@ -127,6 +129,42 @@ def read_array(archive: zipfile.ZipFile, path: Path, key: str) -> Array:
         _check_characters(data, header.dtype, what)
     values: Array = np.frombuffer(data, header.dtype)
     return values.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def write_archive(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) -> None:
+    """Write an NPZ archive that `read_array` reads, all of it or nothing.
+
+    It is written under another name beside its place and then moved there, so that an older
+    archive at this path is lost only once the new one is complete.
+
+    Parameters
+    ----------
+    path : path-like
+        Taken as it is. A link stays one, and what it points to is written.
+    arrays : mapping of str to array_like
+        Numbers, bools or strings.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or cannot be written to.
+    ValueError
+        For an array of another kind, before anything is written.
+    """
+    members: dict[str, Any] = {key: np.asarray(array) for key, array in arrays.items()}
+    for key, array in members.items():
+        _check_dtype(array.dtype, f"{path}: {key!r}")
+    target = Path(os.path.realpath(path))
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        # Not "xb": in a container, a killed process and the next one may have the same number.
+        with open(draft, "wb") as file:
+            np.savez(file, **members)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _parse_header(start: bytes, what: str) -> _Header:
