@@ -42,7 +42,7 @@ ALLOWED = {
         "_checks",
     },
     "model_file": {"network", "architecture", "data"},
-    "callbacks": {"network"},  # for type checking alone
+    "callbacks": {"network", "optim", "_checks"},  # the first two for type checking alone
     "network": {"architecture", "engine", "functional", "_checks"},
     "engine": {"architecture", "_checks", "_dispatch", "_parallel"},
     "_parallel": {"_checks", "_dispatch"},

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from conftest import relative_error
 
 import tinycnn
 from tinycnn import CNN, SGD, Callback
-from tinycnn.callbacks import ProgressLines, TrainingState
+from tinycnn.callbacks import ProgressLines
 from tinycnn.engine import BatchGradients
 from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
 
@@ -266,7 +267,7 @@ def test_progress_line_names_the_epoch():
     history.validation_loss, history.validation_accuracy = [0.25], [0.75]
     assert repr(history).startswith("History(train_loss=[0.5], validation_loss=[0.25]")
     stream = io.StringIO()
-    ProgressLines(stream).on_epoch_end(TrainingState(None, history, 1, 10, 4))
+    ProgressLines(stream).on_epoch_end(SimpleNamespace(history=history, epoch=1, epochs=10))
     assert stream.getvalue() == (
         "epoch  1/10  loss 0.5000  validation loss 0.2500  accuracy 75.00%  1.50 s\n"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tinycnn.augmentation import Augmentation
-from tinycnn.callbacks import Callback, History
+from tinycnn.callbacks import Callback, EarlyStopping, History
 from tinycnn.network import CNN
 from tinycnn.optim import SGD, Adam, AdamW, Optimizer
 from tinycnn.schedules import OneCycle, cosine_decay, linear_decay
@@ -25,6 +25,7 @@ __all__ = [
     "Augmentation",
     "Callback",
     "Dataset",
+    "EarlyStopping",
     "History",
     "OneCycle",
     "Optimizer",

@@ -160,8 +160,8 @@ def fit(
     validation_fraction : float
         Instead: hold this share of the images out, the same of each class.
     callbacks : sequence of Callback
-        Told of every batch and epoch, in this order; the first that returns True at the end of
-        an epoch ends training.
+        Told of every batch and epoch, in this order; any that returns True at the end of an epoch
+        ends training.
     augmentation : Augmentation, optional
         How images are moved and mirrored, differently in every epoch.
     sample_weight : (N,), optional
@@ -200,12 +200,35 @@ def fit(
     optimizer = SGD() if optimizer is None else optimizer
     callbacks = [progress(), *callbacks] if verbose else callbacks
 
-    rng = np.random.default_rng(seed)
-    state = TrainingState(net, History(), 0, epochs, math.ceil(len(order) / batch_size))
+    state = TrainingState(
+        net,
+        History(),
+        0,
+        epochs,
+        math.ceil(len(order) / batch_size),
+        optimizer=optimizer,
+        rng=np.random.default_rng(seed),
+        order=order,
+        validation=validation,
+        callbacks=callbacks,
+        arguments={
+            "images": images,
+            "labels": labels,
+            "batch_size": batch_size,
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "seed": seed,
+            "validation_data": None if validation_data is None else validation,
+            "validation_fraction": validation_fraction,
+            "augmentation": augmentation,
+            "sample_weight, class_weight": weights,
+            "label_smoothing": label_smoothing,
+        },
+    )
     initial = net.flat.copy(), optimizer.state()
     try:
-        for callback in callbacks:
-            callback.on_fit_begin(state)
+        answers = [callback.on_fit_begin(state) for callback in callbacks]
+        state.stopping = any(answers)
         pixels = net.pixels(images)
         with BatchGradients(net.engine, net.flat, n_threads, label_smoothing) as gradients:
 
@@ -214,19 +237,21 @@ def fit(
                 optimizer.step(net.flat, gradient, lr_factor)
                 return loss
 
-            for state.epoch in range(1, epochs + 1):
-                rng.shuffle(order)
-                moves = augmentation.draw(len(images), rng) if augmentation else None
-                _run_epoch(state, update, order, weights, batch_size, schedule, callbacks)
+            while not state.over:
+                state.epoch += 1
+                state.rng.shuffle(state.order)
+                moves = augmentation.draw(len(images), state.rng) if augmentation else None
+                _run_epoch(state, update, weights, batch_size, schedule, callbacks)
                 if not math.isfinite(state.history.train_loss[-1]):
                     raise _diverged(state, optimizer, initial)
-                if validation is not None:
-                    loss, accuracy = evaluate(net, *validation, n_threads)
+                if state.validation is not None:
+                    loss, accuracy = evaluate(net, *state.validation, n_threads)
                     state.history.validation_loss.append(loss)
                     state.history.validation_accuracy.append(accuracy)
                 answers = [callback.on_epoch_end(state) for callback in callbacks]
-                if any(answers):
-                    break
+                state.stopping = any(answers)
+                for callback in callbacks:
+                    callback.after_epoch(state)
     finally:
         for callback in callbacks:
             callback.on_fit_end(state)
@@ -261,13 +286,12 @@ def evaluate(
 def _run_epoch(
     state: TrainingState,
     update: Callable[[npt.NDArray[np.int64], float], float],
-    order: npt.NDArray[np.int64],
     weights: npt.NDArray[np.float64] | None,
     batch_size: int,
     schedule: Schedule | None,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Update the network once for every batch of the shuffled order; record loss and time.
+    """Update the network once for every batch of the state's order; record loss and time.
 
     update takes a batch's indices and the factor of the learning rate, and returns its mean loss.
     """
@@ -277,7 +301,7 @@ def _run_epoch(
     # fit looks at; NumPy need not warn of each step.
     with np.errstate(over="ignore", invalid="ignore"):
         for i in range(state.batches_per_epoch):
-            batch = order[i * batch_size : (i + 1) * batch_size]
+            batch = state.order[i * batch_size : (i + 1) * batch_size]
             step = (state.epoch - 1) * state.batches_per_epoch + i
             loss = update(batch, schedule(step / n_steps) if schedule else 1.0)
             weight = len(batch) if weights is None else float(weights[batch].sum())
