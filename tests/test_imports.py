@@ -23,6 +23,7 @@ CORE = {
     "augmentation",
     "training",
     "model_file",
+    "checkpoint",
     "_checks",
 }
 ALLOWED = {
@@ -39,8 +40,10 @@ ALLOWED = {
         "engine",
         "data",
         "callbacks",
+        "checkpoint",
         "_checks",
     },
+    "checkpoint": {"callbacks", "data", "model_file", "network", "_checks"},
     "model_file": {"network", "architecture", "data"},
     "callbacks": {"network", "optim", "_checks"},  # the first two for type checking alone
     "network": {"architecture", "engine", "functional", "_checks"},

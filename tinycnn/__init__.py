@@ -12,6 +12,7 @@ from tinycnn.schedules import OneCycle, cosine_decay, linear_decay
 from tinycnn.training import evaluate, fit, train
 
 if TYPE_CHECKING:
+    from tinycnn.checkpoint import Checkpoint
     from tinycnn.data import Dataset, load, load_digits
     from tinycnn.model_file import load_model, save_model
 
@@ -24,6 +25,7 @@ __all__ = [
     "AdamW",
     "Augmentation",
     "Callback",
+    "Checkpoint",
     "Dataset",
     "EarlyStopping",
     "History",
@@ -43,6 +45,7 @@ __all__ = [
 # What works on files brings readers for zip, gzip and JSON along, and is imported when it is asked
 # for: it would double the time that importing tinycnn takes.
 _ON_DEMAND = {
+    "Checkpoint": "tinycnn.checkpoint",
     "Dataset": "tinycnn.data",
     "load": "tinycnn.data",
     "load_digits": "tinycnn.data",

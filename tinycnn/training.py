@@ -7,6 +7,7 @@ images in memory that does not depend on that number.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -127,6 +128,7 @@ def fit(
     sample_weight: npt.ArrayLike | None = None,
     class_weight: ClassWeight | None = None,
     label_smoothing: float = 0.0,
+    resume: str | os.PathLike[str] | None = None,
 ) -> History:
     """Train a network on minibatches, reshuffled every epoch.
 
@@ -173,6 +175,12 @@ def fit(
         Share, in [0, 1), of each target that is spread evenly over all classes, after Szegedy et
         al., "Rethinking the Inception Architecture for Computer Vision", 2016, arXiv:1512.00567.
         Validation measures without.
+    resume : path-like, optional
+        A file that :class:`tinycnn.Checkpoint` has written, to go on from: epochs are counted
+        from the start of that training, and the result is that of one without a break, bit for
+        bit on one machine. Network and optimiser get the state that the file holds; all other
+        arguments must be what they were, but for ``n_threads``, ``verbose``, callbacks that have
+        no state, and, where there is no schedule, ``epochs``.
 
     Returns
     -------
@@ -185,6 +193,8 @@ def fit(
     FloatingPointError
         If the loss is no longer finite after an epoch; the parameters are put back to what they
         were before the call.
+    FileNotFoundError
+        If there is no file to resume from.
     """
     images, labels = _checked_data(net, images, labels, "images", "labels")
     epochs = as_count("epochs", epochs, 0)
@@ -226,6 +236,10 @@ def fit(
         },
     )
     initial = net.flat.copy(), optimizer.state()
+    if resume is not None:
+        from tinycnn.checkpoint import restore  # brings the readers of files along
+
+        restore(state, resume)
     try:
         answers = [callback.on_fit_begin(state) for callback in callbacks]
         state.stopping = any(answers)

@@ -1,0 +1,278 @@
+"""Checkpoints: a training that is under way as one file, to go on from.
+
+A checkpoint is a model file, which ``load_model`` reads, with more in it: under ``checkpoint``, as
+JSON, how far training has come and what it was called with; and as arrays the order of the images,
+the history and the states of the optimiser and of the callbacks.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tinycnn._checks import as_count
+from tinycnn.callbacks import Callback, History, TrainingState
+from tinycnn.data.archive import open_archive, read_array, write_archive
+from tinycnn.model_file import as_metadata, describe, model_entries, read_metadata, read_model
+from tinycnn.network import CNN
+
+FORMAT_VERSION = 1
+METADATA_KEY = "checkpoint"
+
+# Of a larger array, about so many bytes are looked at, spread over all of it.
+CHECKSUM_BYTES = 2**20
+
+# A schedule is told from others by its values at so many shares of training.
+SCHEDULE_SAMPLES = 64
+
+
+class Checkpoint(Callback):
+    """Writes a file from which training can be resumed, however it was interrupted.
+
+    It is written at the end of epochs, once all callbacks have seen it, and replaced in one step:
+    a process that is killed at any moment leaves the last complete one. ``tinycnn.load_model``
+    reads the network from it, as it was after that epoch.
+
+    Parameters
+    ----------
+    path : path-like
+        Usually ends in ``.npz``; taken as it is. What is there is overwritten.
+    every : int
+        Write after so many epochs, and after the last.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist, before training begins.
+
+    Examples
+    --------
+    Run again after it was interrupted, this goes on where it stopped::
+
+        run = Path("run.npz")
+        tinycnn.fit(net, images, labels, epochs=50, callbacks=[tinycnn.Checkpoint(run)],
+                    resume=run if run.exists() else None)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        self.path = Path(path)
+        self.every = as_count("every", every, 1)
+        self._arguments: dict[str, str] = {}
+
+    def on_fit_begin(self, state: TrainingState) -> None:
+        """Note what training was called with."""
+        folder = self.path.parent
+        if not folder.is_dir():
+            raise FileNotFoundError(f"Checkpoint: there is no folder {folder}; make it first")
+        self._arguments = _described(state.arguments)
+
+    def after_epoch(self, state: TrainingState) -> None:
+        """Write the file, if it is time."""
+        if state.epoch % self.every == 0 or state.over:
+            write_archive(self.path, _entries(state, self._arguments))
+
+
+def restore(state: TrainingState, path: str | os.PathLike[str]) -> None:
+    """Bring a training that is about to begin to where a checkpoint was written.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Of the same arguments; changed in place, with its network, optimiser and callbacks.
+    path : path-like
+        A file that :class:`Checkpoint` has written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no checkpoint, is damaged, was written by a later version, or by a training with
+        other arguments, which the message names. Network and optimiser are unchanged then.
+    """
+    path = Path(path)
+    contents = _read(path)
+    _require_same_arguments(path, contents, state)
+    _require_epochs(path, contents, state)
+    _require_order(path, contents.order, state)
+    _restore_callbacks(path, contents, state)
+    try:
+        state.rng.bit_generator.state = contents.random_state
+        state.optimizer.set_state(contents.optimizer)  # checks before it changes anything
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path}: damaged: {error}") from error
+    state.net.flat = contents.net.flat
+    state.order[...] = contents.order
+    if state.arguments["validation_fraction"]:
+        state.validation = _held_out(state)
+    vars(state.history).update(contents.history)
+    state.epoch = contents.epoch
+
+
+class _Contents(NamedTuple):
+    """What a checkpoint holds."""
+
+    net: CNN
+    epoch: int
+    epochs: int
+    arguments: dict[str, str]
+    random_state: dict[str, Any]
+    order: npt.NDArray[Any]
+    history: dict[str, list[float]]
+    optimizer: dict[str, npt.NDArray[Any]]
+    callbacks: list[tuple[str, dict[str, npt.NDArray[Any]]]]  # class and state
+
+
+def _entries(state: TrainingState, arguments: dict[str, str]) -> dict[str, npt.ArrayLike]:
+    """Put all of a training into arrays with names."""
+    stateful = _stateful(state)
+    metadata = {
+        "epoch": state.epoch,
+        "epochs": state.epochs,
+        "arguments": arguments,
+        "random_state": state.rng.bit_generator.state,
+        "callbacks": [type(callback).__name__ for callback in stateful],
+    }
+    groups: dict[str, Mapping[str, npt.ArrayLike]] = {
+        "history": vars(state.history),
+        "optimizer": state.optimizer.state(),
+        **{f"callback{i}": callback.state() for i, callback in enumerate(stateful)},
+    }
+    n_images = len(state.arguments["images"])
+    return {
+        **model_entries(state.net),
+        METADATA_KEY: as_metadata(metadata, FORMAT_VERSION),
+        "order": state.order.astype(np.min_scalar_type(n_images)),
+        **{f"{group}/{name}": array for group in groups for name, array in groups[group].items()},
+    }
+
+
+def _read(path: Path) -> _Contents:
+    """Read what :func:`_entries` has written."""
+    with open_archive(path) as archive:
+        members = (name for name in archive.namelist() if name.endswith(".npy"))
+        keys = [name.removesuffix(".npy") for name in members]
+        if METADATA_KEY not in keys:
+            raise ValueError(
+                f"resume: {path} is no checkpoint: it has no entry {METADATA_KEY!r}; give a file "
+                "that tinycnn.Checkpoint has written"
+            )
+        metadata = read_metadata(archive, path, METADATA_KEY, FORMAT_VERSION)
+        net = read_model(archive, path)
+        arrays = {key: read_array(archive, path, key) for key in keys}
+    try:
+        names = list(metadata["callbacks"])
+        return _Contents(
+            net=net,
+            epoch=as_count("epoch", metadata["epoch"], 0),
+            epochs=as_count("epochs", metadata["epochs"], 0),
+            arguments=dict(metadata["arguments"]),
+            random_state=metadata["random_state"],
+            order=arrays["order"],
+            history={name: arrays[f"history/{name}"].tolist() for name in vars(History())},
+            optimizer=_group(arrays, "optimizer"),
+            callbacks=[(name, _group(arrays, f"callback{i}")) for i, name in enumerate(names)],
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: damaged: its contents are incomplete: {error}") from error
+
+
+def _group(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, npt.NDArray[Any]]:
+    """Pick the arrays of a group, by their names in it."""
+    start = f"{name}/"
+    return {key.removeprefix(start): arrays[key] for key in arrays if key.startswith(start)}
+
+
+def _described(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Tell arguments by words that are the same when they are."""
+    return {name: _in_words(value) for name, value in arguments.items()}
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " and ".join(map(_in_words, value))
+    if isinstance(value, np.ndarray):
+        step = math.ceil(max(1, value.nbytes) / CHECKSUM_BYTES)
+        return f"{value.shape} {value.dtype} with checksum {_checksum(value[::step])}"
+    if callable(value):
+        values = [value(i / SCHEDULE_SAMPLES) for i in range(SCHEDULE_SAMPLES)]
+        # The last bits of a cosine are not the same on every machine.
+        checksum = _checksum(np.array(values, np.float32))
+        return f"{getattr(value, '__name__', type(value).__name__)} with checksum {checksum}"
+    return str(value)
+
+
+def _checksum(array: npt.NDArray[Any]) -> str:
+    return f"{zlib.crc32(array.tobytes()):08x}"
+
+
+def _stateful(state: TrainingState) -> list[Callback]:
+    """Return the callbacks that remember something, in their order."""
+    return [each for each in state.callbacks if type(each).state is not Callback.state]
+
+
+def _require_same_arguments(path: Path, contents: _Contents, state: TrainingState) -> None:
+    """Raise ValueError if this training would go on otherwise than the one before."""
+    before = {**describe(contents.net), **contents.arguments}
+    now = {**describe(state.net), **_described(state.arguments)}
+    for name in now:
+        if now[name] != before.get(name):
+            raise ValueError(
+                f"resume: {path} was trained with {name}: {before.get(name)}; this call has "
+                f"{name}: {now[name]}; use the same, or start anew with the network that "
+                "tinycnn.load_model reads from it"
+            )
+
+
+def _require_epochs(path: Path, contents: _Contents, state: TrainingState) -> None:
+    """Raise ValueError unless the epochs asked for continue those done."""
+    if state.epochs < contents.epoch:
+        raise ValueError(
+            f"epochs: {path} has {contents.epoch} epochs done, got epochs={state.epochs}; they are "
+            f"counted from the start: give at least {contents.epoch}"
+        )
+    if state.arguments["schedule"] is not None and state.epochs != contents.epochs:
+        raise ValueError(
+            f"epochs: the schedule of {path} is spread over {contents.epochs} epochs, got "
+            f"epochs={state.epochs}; give epochs={contents.epochs}"
+        )
+
+
+def _require_order(path: Path, order: npt.NDArray[Any], state: TrainingState) -> None:
+    """Raise ValueError unless order is one of as many different images: kernels trust it."""
+    n_images = len(state.arguments["images"])
+    if not (
+        order.shape == state.order.shape
+        and order.dtype.kind == "u"
+        and order.max() < n_images
+        and len(np.unique(order)) == len(order)
+    ):
+        raise ValueError(f"{path}: damaged: its order is none of {len(state.order)} images")
+
+
+def _restore_callbacks(path: Path, contents: _Contents, state: TrainingState) -> None:
+    """Hand each callback that remembers something its state."""
+    stateful = _stateful(state)
+    before = [name for name, _ in contents.callbacks]
+    now = [type(callback).__name__ for callback in stateful]
+    if now != before:
+        raise ValueError(
+            f"callbacks: {path} holds the state of {', '.join(before) or 'none'}, this call has "
+            f"{', '.join(now) or 'none'} with a state to restore; give the same ones"
+        )
+    for callback, (_, remembered) in zip(stateful, contents.callbacks, strict=True):
+        callback.set_state(remembered)
+
+
+def _held_out(state: TrainingState) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Take what does not train for validation: without a seed, this call drew other images."""
+    images, labels = state.arguments["images"], state.arguments["labels"]
+    held_out = np.setdiff1d(np.arange(len(images)), state.order)
+    return images[held_out], labels[held_out]
