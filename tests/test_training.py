@@ -210,6 +210,7 @@ def test_divergence_is_told_and_undone(rng):
         ({"seed": -1}, ValueError, r"seed: .* at least 0, got -1"),
         ({"batch_size": 0}, ValueError, r"batch_size: .* at least 1, got 0"),
         ({"validation_fraction": 1.5}, ValueError, r"1.5"),
+        ({"validation_fraction": 0.01}, ValueError, r"validation_fraction: 0.01 of 10 images"),
         (
             {"validation_fraction": 0.5, "validation_data": (np.zeros((1, 1, 6, 6)), [0])},
             ValueError,

@@ -408,6 +408,11 @@ def _hold_out(
     from tinycnn.data import stratified_split  # brings the readers of files along
 
     order, held_out = stratified_split(labels, validation_fraction, seed)
+    if len(held_out) == 0:
+        raise ValueError(
+            f"validation_fraction: {validation_fraction} of {len(labels)} images holds none out, "
+            "as one of each class stays to train; give a larger share or more images"
+        )
     return order.astype(np.int64), (images[held_out], labels[held_out])
 
 
