@@ -75,6 +75,33 @@ def test_train_on_the_bundled_digits_reaches_97_5_percent(tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize("patience", [(), ("--patience", 9)])
+def test_an_interrupted_training_is_resumed_to_the_same_model(
+    tmp_path, idx_folder, capsys, monkeypatch, patience
+):
+    class Interrupted(tinycnn.Checkpoint):
+        def after_epoch(self, state):
+            super().after_epoch(state)
+            if state.epoch == 4:
+                raise KeyboardInterrupt
+
+    whole, model, checkpoint = (tmp_path / name for name in ("whole.npz", "m.npz", "run.npz"))
+    options = ("train", idx_folder, "-q", "--epochs", 9, *patience)
+    assert run(*options, "-o", whole) == 0
+    told = re.search(r"^epoch \d of 9 was the best$", capsys.readouterr().out, re.MULTILINE)
+    assert bool(told) == bool(patience)
+
+    options = (*options, "-o", model, "--checkpoint", checkpoint)
+    monkeypatch.setattr(cli, "Checkpoint", Interrupted)
+    assert run(*options) == 130
+    message = rf"epoch \d of 9 is saved to {model}; to go on, add --resume {checkpoint}"
+    assert re.search(message, capsys.readouterr().err)
+    assert model.read_bytes() != whole.read_bytes()
+    monkeypatch.undo()
+    assert run(*options, "--resume", checkpoint) == 0
+    assert model.read_bytes() == whole.read_bytes()
+
+
 def test_evaluate_prints_all_and_each_class(model, idx_folder, capsys):
     assert run("evaluate", model, idx_folder) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -127,6 +154,10 @@ def test_bad_input_is_one_line_and_exit_code_2(model, idx_folder, tmp_path, caps
         (("train", idx_folder, "--kernel-size", 9), "too small for 1 block"),
         (("train", idx_folder, "-o", tmp_path / "no" / "m.npz"), "there is no folder"),
         (("train", idx_folder, "-o", tmp_path / "text.txt"), "is not a tinycnn model"),
+        (("train", idx_folder, "--checkpoint", tmp_path / "text.txt"), "--checkpoint: "),
+        (("train", idx_folder, "-o", model, "--checkpoint", model), "is where the model is saved"),
+        (("train", idx_folder, "-o", model, "--resume", model), "is no checkpoint"),
+        (("train", idx_folder, "--patience", 0), "patience: must be a whole number"),
         (("evaluate", tmp_path / "text.txt"), "text.txt"),
         (("evaluate", model), "classes that the model does not know: 2, 3"),
         (("predict", model, tmp_path / "text.txt"), "text.txt"),

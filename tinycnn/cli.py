@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 import tinycnn
 from tinycnn import data
-from tinycnn.callbacks import Callback, TrainingState
+from tinycnn.callbacks import Callback, EarlyStopping, TrainingState
+from tinycnn.checkpoint import Checkpoint
 from tinycnn.data import Dataset
 from tinycnn.model_file import is_model_file, load_model, save_model
 from tinycnn.network import CNN
@@ -26,6 +27,8 @@ from tinycnn.training import evaluate, fit
 DIGITS = "the bundled digits"
 TEST_FRACTION = 0.2
 SPLIT_SEED = 0  # the same images are held out by every command, whatever --seed says
+
+VALIDATION_FRACTION = 0.1  # of the training images, where --patience asks when to stop
 
 # The default number of epochs: a small training set is gone through more often.
 IMAGES_SHOWN = 100_000
@@ -107,6 +110,19 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--momentum", type=float, default=0.9, help="share of velocity kept")
     parser.add_argument("--weight-decay", type=float, default=1e-3, help="L2 penalty")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and shuffling")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="hold a tenth of the training images out, stop when the loss on them has not improved "
+        "for N epochs, and keep the best network",
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="write after every epoch what --resume needs"
+    )
+    parser.add_argument(
+        "--resume", metavar="FILE", help="go on from such a file; with the same data and options"
+    )
     _add_image_size(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=run_train)
@@ -161,7 +177,11 @@ def _add_image_size(parser: argparse.ArgumentParser) -> None:
 def run_train(arguments: argparse.Namespace) -> None:
     """Train, test, save, and say what to do next."""
     output = Path(arguments.output)
-    _require_free(output)
+    _require_free("--output", output)
+    if arguments.checkpoint:
+        _require_free("--checkpoint", Path(arguments.checkpoint))
+        if Path(arguments.checkpoint).resolve() == output.resolve():
+            raise ValueError(f"--checkpoint: {output} is where the model is saved; choose another")
     source = _load_source(arguments.data, _image_size(arguments))
     train_set, test_set = source.train, source.test
     net = CNN(
@@ -272,19 +292,24 @@ def _split(whole: Dataset) -> tuple[Dataset, Dataset]:
 
 
 class _KeepLastEpoch(Callback):
-    """Remembers the parameters as they were at the end of the last epoch."""
+    """Gives the parameters of the last whole epoch back, as if it were the best."""
 
     def __init__(self) -> None:
-        self.epoch = 0
-        self.flat: npt.NDArray[np.floating] | None = None
+        self.best_epoch = 0
+        self._flat: npt.NDArray[np.floating] | None = None
 
     def on_epoch_end(self, state: TrainingState) -> None:
-        self.epoch, self.flat = state.epoch, state.net.flat.copy()
+        self.best_epoch, self._flat = state.epoch, state.net.flat.copy()
+
+    def on_fit_end(self, state: TrainingState) -> None:
+        if self._flat is not None:
+            state.net.flat = self._flat
 
 
 def _fit_or_keep(net: CNN, train_set: Dataset, arguments: argparse.Namespace, output: Path) -> None:
-    """Train; on Ctrl-C save the network of the last whole epoch before going down."""
-    last = _KeepLastEpoch()
+    """Train; on Ctrl-C save the network of the best or last whole epoch before going down."""
+    patience, checkpoint = arguments.patience, arguments.checkpoint
+    keep = _KeepLastEpoch() if patience is None else EarlyStopping(patience)
     try:
         fit(
             net,
@@ -296,26 +321,28 @@ def _fit_or_keep(net: CNN, train_set: Dataset, arguments: argparse.Namespace, ou
             schedule=OneCycle(warm_up=0.2),
             seed=arguments.seed,
             verbose=not arguments.quiet,
-            callbacks=[last],
+            validation_fraction=0.0 if patience is None else VALIDATION_FRACTION,
+            callbacks=[keep, Checkpoint(checkpoint)] if checkpoint else [keep],
+            resume=arguments.resume,
         )
     except KeyboardInterrupt:
-        if last.flat is None:
+        if keep.best_epoch == 0:
             raise KeyboardInterrupt("no epoch was finished, nothing was saved") from None
-        net.flat[...] = last.flat
         save_model(net, output)
         raise KeyboardInterrupt(
-            f"the model as of epoch {last.epoch} of {arguments.epochs} is saved to {output}"
+            f"the model as of epoch {keep.best_epoch} of {arguments.epochs} is saved to {output}"
+            + (f"; to go on, add --resume {checkpoint}" if checkpoint else "")
         ) from None
+    if patience is not None:
+        print(f"epoch {keep.best_epoch} of {arguments.epochs} was the best")
 
 
-def _require_free(output: Path) -> None:
+def _require_free(option: str, path: Path) -> None:
     """Raise ValueError where saving would fail after training, or destroy something else."""
-    if not output.parent.is_dir():
-        raise ValueError(f"--output: there is no folder {output.parent}; make it first")
-    if output.exists() and not is_model_file(output):
-        raise ValueError(
-            f"--output: {output} exists and is not a tinycnn model; choose another name"
-        )
+    if not path.parent.is_dir():
+        raise ValueError(f"{option}: there is no folder {path.parent}; make it first")
+    if path.exists() and not is_model_file(path):
+        raise ValueError(f"{option}: {path} exists and is not a tinycnn model; choose another name")
 
 
 def _labels_of_model(net: CNN, test_set: Dataset) -> npt.NDArray[np.int64]:
