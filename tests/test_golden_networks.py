@@ -60,6 +60,7 @@ def make_network(golden: dict[str, np.ndarray], dtype: str, kernel_size=None) ->
         bias=bool(golden["bias"]),
         dtype=dtype,
         seed=0,
+        hidden=int(golden["hidden"]),
     )
     for name, levels in below(golden, "parameters/").items():
         net.parameters[name][...] = levels / 256

@@ -41,6 +41,7 @@ class Architecture:
     kernels: tuple[tuple[int, int], ...]
     n_classes: int
     bias: bool
+    hidden: int = 0
 
 
 ARCHITECTURES = {
@@ -53,6 +54,13 @@ ARCHITECTURES = {
     "two_blocks_mixed": Architecture(6, (3, 20, 18), (5, 3), ((5, 2), (1, 4)), 5, True),
     "three_blocks": Architecture(3, (2, 31, 27), (2, 3, 4), ((3, 2), (3, 3), (2, 3)), 3, True),
     "one_image": Architecture(1, (3, 8, 11), (2,), ((3, 4),), 2, True),
+    "hidden": Architecture(7, (1, 9, 8), (3,), ((3, 3),), 4, True, hidden=7),
+    "hidden_no_bias": Architecture(7, (1, 9, 8), (3,), ((3, 3),), 4, False, hidden=64),
+    "hidden_one_unit": Architecture(9, (3, 7, 10), (4,), ((2, 5),), 3, True, hidden=1),
+    "two_blocks_hidden": Architecture(6, (3, 20, 18), (4, 6), ((3, 3), (2, 4)), 5, True, hidden=64),
+    "two_blocks_hidden_no_bias": Architecture(
+        6, (1, 20, 18), (4, 3), ((5, 2), (1, 4)), 5, False, hidden=7
+    ),
 }
 
 
@@ -68,7 +76,12 @@ def build(architecture: Architecture) -> nn.Sequential:
         layers[f"pool{i}"] = nn.MaxPool2d(2)
         c, h, w = k, (h - r + 1) // 2, (w - s + 1) // 2
     layers["flatten"] = nn.Flatten()
-    layers["fc"] = nn.Linear(c * h * w, architecture.n_classes, bias=architecture.bias)
+    n_features = c * h * w
+    if architecture.hidden:
+        layers["hidden"] = nn.Linear(n_features, architecture.hidden, bias=architecture.bias)
+        layers["relu"] = nn.ReLU()
+        n_features = architecture.hidden
+    layers["fc"] = nn.Linear(n_features, architecture.n_classes, bias=architecture.bias)
     return nn.Sequential(layers)
 
 
@@ -158,6 +171,7 @@ def describe(architecture: Architecture) -> dict[str, np.ndarray]:
         "kernels": np.array(architecture.kernels),
         "n_classes": np.array(architecture.n_classes),
         "bias": np.array(architecture.bias),
+        "hidden": np.array(architecture.hidden),
     }
 
 
