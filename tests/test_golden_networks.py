@@ -16,21 +16,21 @@ import pytest
 import tinycnn
 from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
 
-GOLDEN = Path(__file__).parent / "golden" / "network_cases.npz"
+GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 
 
-def read_networks() -> dict[str, dict[str, np.ndarray]]:
+def read_networks(file_name: str) -> dict[str, dict[str, np.ndarray]]:
     """Return the arrays of each network by its name."""
     networks: dict[str, dict[str, np.ndarray]] = {}
-    with np.load(GOLDEN) as file:
+    with np.load(GOLDEN / file_name) as file:
         for key, values in file.items():
             network, name = key.split("/", 1)
             networks.setdefault(network, {})[name] = values
     return networks
 
 
-NETWORKS = read_networks()
+NETWORKS = read_networks("network_cases.npz")
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -16,7 +16,9 @@ Letters: N images of C x H x W; K filters of R x S; F features.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,10 +101,10 @@ def draw(architecture: Architecture, rng: np.random.Generator) -> dict[str, np.n
     return drawn
 
 
-def compute(
+def load(
     architecture: Architecture, drawn: dict[str, np.ndarray], dtype: torch.dtype
-) -> dict[str, np.ndarray]:
-    """Run one forward and backward pass, then train; return logits, loss, gradients, losses."""
+) -> nn.Sequential:
+    """Build the network with the drawn parameters."""
     network = build(architecture).to(dtype)
     network.load_state_dict(
         {
@@ -110,29 +112,38 @@ def compute(
             for name in network.state_dict()
         }
     )
+    return network
+
+
+def compute(
+    architecture: Architecture, drawn: dict[str, np.ndarray], dtype: torch.dtype
+) -> dict[str, np.ndarray]:
+    """Run one forward and backward pass, then train; return logits, loss, gradients, losses."""
+    network = load(architecture, drawn, dtype)
     images = torch.tensor(drawn["images"]).to(dtype) / 128
     labels = torch.tensor(drawn["labels"])
+    logits = network(images).detach().numpy()
+    return {"logits": logits} | descend(
+        network, lambda: nn.functional.cross_entropy(network(images), labels)
+    )
 
-    logits = network(images)
-    loss = nn.functional.cross_entropy(logits, labels)
+
+def descend(network: nn.Module, loss_of_all: Callable[[], torch.Tensor]) -> dict[str, np.ndarray]:
+    """Return loss and gradients, then train on all images at once; return the losses too."""
+    loss = loss_of_all()
     loss.backward()
-    results = {"logits": logits.detach().numpy(), "loss": loss.detach().numpy()}
+    results = {"loss": loss.detach().numpy()}
     for name, parameter in network.named_parameters():
         results[f"gradients/{name}"] = parameter.grad.numpy().copy()
-    return results | {"losses": train(network, images, labels)}
-
-
-def train(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
-    """Train on all images at once; return the loss before each step."""
     optimiser = torch.optim.SGD(network.parameters(), **SGD)
     losses = []
     for _ in range(N_STEPS):
         optimiser.zero_grad()
-        loss = nn.functional.cross_entropy(network(images), labels)
+        loss = loss_of_all()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    return np.array(losses)
+    return results | {"losses": np.array(losses)}
 
 
 def is_close(single: dict[str, np.ndarray], double: dict[str, np.ndarray]) -> bool:
@@ -143,12 +154,16 @@ def is_close(single: dict[str, np.ndarray], double: dict[str, np.ndarray]) -> bo
     )
 
 
-def find(architecture: Architecture, index: int) -> dict[str, np.ndarray]:
+def find(
+    index: int,
+    draw: Callable[[np.random.Generator], dict[str, np.ndarray]],
+    compute: Callable[[dict[str, np.ndarray], torch.dtype], dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
     """Draw until a network is well conditioned and learns; return all there is to store of it."""
     for attempt in range(1000):
-        drawn = draw(architecture, np.random.default_rng((SEED, index, attempt)))
-        double = compute(architecture, drawn, torch.float64)
-        single = compute(architecture, drawn, torch.float32)
+        drawn = draw(np.random.default_rng((SEED, index, attempt)))
+        double = compute(drawn, torch.float64)
+        single = compute(drawn, torch.float32)
         all_gradients = all(np.any(double[name]) for name in double if name != "loss")
         if (
             all_gradients
@@ -182,7 +197,10 @@ def main() -> None:
     arrays = {
         f"{name}/{key}": values
         for index, (name, architecture) in enumerate(ARCHITECTURES.items())
-        for key, values in (describe(architecture) | find(architecture, index)).items()
+        for key, values in (
+            describe(architecture)
+            | find(index, partial(draw, architecture), partial(compute, architecture))
+        ).items()
     }
     np.savez_compressed(OUTPUT, **arrays)
     print(f"{len(ARCHITECTURES)} networks, {OUTPUT.stat().st_size / 1024:.0f} KiB")
