@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinycnn
+from tinycnn.engine import BatchGradients
 
 
 @pytest.fixture
@@ -40,3 +41,64 @@ def numeric_gradient(
         parameter[index] = value
         gradient[index] = (above - below) / (2 * step)
     return gradient
+
+
+def weighted_cross_entropy(
+    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, smoothing: float = 0
+) -> tuple[float, np.ndarray]:
+    """Weighted mean over images of the cross-entropy with smoothed targets, and its gradient.
+
+    In float64, straight from the definition: targets are rows of probabilities.
+    """
+    N, n_classes = logits.shape
+    weights = np.ones(N) if weights is None else weights
+    targets = np.full((N, n_classes), smoothing / n_classes)
+    targets[np.arange(N), labels] += 1 - smoothing
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    losses = -(targets * log_probabilities).sum(axis=1)
+    dlogits = (np.exp(log_probabilities) - targets) * (weights / weights.sum())[:, None]
+    return float((weights * losses).sum() / weights.sum()), dlogits.astype(logits.dtype)
+
+
+def layered_gradient(
+    net: tinycnn.CNN,
+    images: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    smoothing: float = 0,
+) -> tuple[float, np.ndarray]:
+    """Loss and flat gradient of a network, computed layer by layer."""
+    logits, cache = net.forward(images)
+    loss, dlogits = weighted_cross_entropy(logits, labels, weights, smoothing)
+    gradients = net.backward(dlogits, cache)
+    return loss, np.concatenate([gradient.reshape(-1) for gradient in gradients.values()])
+
+
+def fast_gradient(
+    net: tinycnn.CNN,
+    images: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    smoothing: float = 0,
+    moves: np.ndarray | None = None,
+    n_threads: int = 1,
+) -> tuple[float, np.ndarray]:
+    """Loss and flat gradient of a network, computed by the fused kernels."""
+    pixels, order = net.pixels(images), np.arange(len(images))
+    with BatchGradients(net.engine, net.flat, n_threads, smoothing) as gradients:
+        loss, gradient = gradients.of_batch(pixels, labels, order, weights, moves)
+        return loss, gradient.copy()
+
+
+def moved(images: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Each image as its row of moves (down, right, mirrored) has it, by padding and slicing."""
+    _, H, W = images.shape[1:]
+    out = np.empty_like(images)
+    for image, (down, right, mirrored), result in zip(images, moves.tolist(), out, strict=True):
+        border = max(H, W)
+        image = image[:, :, ::-1] if mirrored else image
+        padded = np.pad(image, [(0, 0), (border, border), (border, border)], mode="edge")
+        top, left = border - down, border - right
+        result[...] = padded[:, top : top + H, left : left + W]
+    return out
