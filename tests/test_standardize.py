@@ -72,6 +72,20 @@ def test_every_float_is_measured_in_float64(rng, dtype):
     np.testing.assert_allclose(net.input_std, [exact.std()], rtol=1e-10)
 
 
+def test_a_memory_map_and_every_memory_order_give_the_same(rng, tmp_path):
+    images = colour_bytes(rng, 300)
+    expected = standardized(images)
+    np.save(tmp_path / "images.npy", images)
+    for other in (
+        np.load(tmp_path / "images.npy", mmap_mode="r"),
+        np.asfortranarray(images),
+        np.repeat(images, 2, axis=0)[::2],
+    ):
+        net = standardized(other)
+        np.testing.assert_array_equal(net.input_mean, expected.input_mean)
+        np.testing.assert_array_equal(net.input_std, expected.input_std)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_channel_of_equal_bytes_is_only_moved_to_0(rng, dtype):
     images = colour_bytes(rng, 300)
@@ -84,6 +98,17 @@ def test_a_channel_of_equal_bytes_is_only_moved_to_0(rng, dtype):
     _, gradient = fast_gradient(net, images, np.arange(300) % 3)
     conv = gradient[: 8 * 3 * 4].reshape(8, 3, 2, 2)
     assert np.abs(conv[:, 1]).max() < 1e-6 * np.abs(conv).max()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("value", [0.1, 1 / 3, -123.456, 1e-7])
+def test_a_channel_of_equal_floats_is_only_moved_to_0(rng, value, dtype):
+    images = rng.random((300, 3, 9, 8)).astype(dtype)
+    images[:, 1] = value
+    net = standardized(images, dtype=dtype)
+    assert net.input_mean[1] == images[0, 1, 0, 0]
+    assert net.input_std[1] == 1
+    assert 0 < net.input_std[0] < 1
 
 
 def test_learning_again_forgets_what_was_learned_before(rng):
@@ -219,6 +244,13 @@ def test_a_file_of_version_1_still_loads(rng, tmp_path):
 # ------------------------------------------------------------------------------------------ errors
 
 
+def with_pixel(n, value):
+    """Make images (n, 3, 9, 8) of zeros but for one pixel of the last one."""
+    images = np.zeros((n, 3, 9, 8))
+    images[-1, 1, 2, 3] = value
+    return images
+
+
 @pytest.mark.parametrize(
     ("images", "error", "words"),
     [
@@ -226,6 +258,13 @@ def test_a_file_of_version_1_still_loads(rng, tmp_path):
         (np.zeros((3, 9, 8)), ValueError, r"images: needs 4 dimensions"),
         (np.zeros((5, 1, 9, 8)), ValueError, r"images: this network takes .* got \(1, 9, 8\)"),
         (np.zeros((5, 3, 9, 8), int), TypeError, r"images: dtype int64 is neither bytes"),
+        (with_pixel(300, np.nan), ValueError, r"finite .* images\[299, 1, 2, 3\] = nan"),
+        (with_pixel(300, -np.inf), ValueError, r"finite .* images\[299, 1, 2, 3\] = -inf"),
+        (
+            with_pixel(3, 1e300),
+            ValueError,
+            r"finite as float32, got images\[2, 1, 2, 3\] = 1e\+300",
+        ),
     ],
 )
 def test_images_that_do_not_fit_are_refused_and_nothing_is_forgotten(rng, images, error, words):

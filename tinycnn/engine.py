@@ -68,14 +68,19 @@ class Pixels:
         self.shift = shift
 
     def moments(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Compute mean and standard deviation (C,) of each channel, before the scaling."""
+        """Compute mean and standard deviation (C,) of each channel, before the scaling.
+
+        The deviation of equal pixels is exactly 0, and not finite where a pixel is not.
+        """
         C = len(self.scale)
         mean, squares = np.empty((2, self.n_images, C))
         planes = self.values.reshape(mean.size, -1)
         kernels.plane_moments[self.type_name](planes, mean.reshape(-1), squares.reshape(-1))
-        center = mean.mean(axis=0)
-        variance = (squares / planes.shape[1] + (mean - center) ** 2).mean(axis=0)
-        return center, np.sqrt(variance)
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = mean - mean[0]  # exactly 0 where all images have the same mean
+            center = apart.mean(axis=0)
+            variance = (squares / planes.shape[1] + (apart - center) ** 2).mean(axis=0)
+        return mean[0] + center, np.sqrt(variance)
 
 
 class Engine:

@@ -189,11 +189,19 @@ class CNN:
         ----------
         images : (N, C, H, W)
             N at least 1. Bytes or finite floats; may be a ``numpy.memmap``.
+
+        Raises
+        ------
+        ValueError
+            If images have another shape than the network's, there is none, or a pixel is not a
+            finite number. What was learned before then stays.
         """
         images = self.as_images(images)
         if len(images) == 0:
             raise ValueError("images: at least one image is needed, got 0")
         mean, std = self.pixels(images).moments()
+        if not np.isfinite(std).all():
+            require_finite("images", images, self.flat.dtype)
         unit = BYTE_SCALE if images.dtype == np.uint8 else 1.0
         self.input_mean = mean * unit
         self.input_std = np.where(std > 0, std * unit, 1.0)

@@ -7,14 +7,19 @@ cdef enum:
 
 
 def plane_moments(const pixel[:, ::1] planes, double[::1] mean, double[::1] squares):
-    """mean[i] = that of planes[i, :]; squares[i] = the sum of squared deviations from it."""
+    """mean[i] = that of planes[i, :]; squares[i] = the sum of squared deviations from it.
+
+    Floats are summed as differences from the first of them: where all are equal, the mean is
+    exactly that, and the deviations are 0.
+    """
     cdef Py_ssize_t i, n = planes.shape[1]
     with nogil:
         for i in range(planes.shape[0]):
             if pixel is uint8_t:
                 byte_moments(&planes[i, 0], n, &mean[i], &squares[i])
             else:
-                mean[i] = sum_of_differences(&planes[i, 0], n, 0, False) / n
+                mean[i] = sum_of_differences(&planes[i, 0], n, planes[i, 0], False) / n
+                mean[i] += planes[i, 0]
                 squares[i] = sum_of_differences(&planes[i, 0], n, mean[i], True)
 
 
@@ -40,9 +45,9 @@ cdef void byte_moments(
 
 
 cdef double sum_of_differences(
-    const pixel* x, Py_ssize_t n, double mean, bint squared
+    const pixel* x, Py_ssize_t n, double center, bint squared
 ) noexcept nogil:
-    """The sum over n of x - mean, or of its square.
+    """The sum over n of x - center, or of its square.
 
     Several sums side by side: vector instructions may not change the order of additions.
     """
@@ -53,11 +58,11 @@ cdef double sum_of_differences(
         sums[l] = 0
     for i in range(n // MAX_LANES):
         for l in range(MAX_LANES):
-            value = x[i * MAX_LANES + l] - mean
+            value = x[i * MAX_LANES + l] - center
             sums[l] += value * value if squared else value
     for l in range(MAX_LANES):
         total += sums[l]
     for i in range(n - n % MAX_LANES, n):
-        value = x[i] - mean
+        value = x[i] - center
         total += value * value if squared else value
     return total
