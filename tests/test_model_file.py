@@ -138,6 +138,57 @@ def test_damaged_and_foreign_files_are_refused_in_clear_words(tmp_path, net):
     refused("Python objects", **{"conv1.bias": np.array([None] * 4)})
 
 
+MISSING = object()
+
+
+@pytest.mark.parametrize("name", ["input_mean", "input_std"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        MISSING,
+        None,
+        0.5,
+        [],
+        [0.5],
+        [0.5] * 4,
+        [[0.5]] * 3,
+        [0.5, 0.5, None],
+        [0.5, 0.5, "0.5"],
+        ["0.5"] * 3,
+        [True] * 3,
+        "0.5",
+        {"0": 0.5},
+        [0.5, 0.5, float("nan")],
+        [0.5, float("inf"), 0.5],
+        [0.5, 10**400, 0.5],
+    ],
+    ids=lambda values: "missing" if values is MISSING else None,
+)
+def test_a_damaged_mean_or_deviation_is_refused_in_clear_words(tmp_path, net, name, values):
+    path = tmp_path / "m.npz"
+    tinycnn.save_model(net, path)
+    with np.load(path) as file:
+        description = json.loads(str(file["tinycnn"][0])) | {name: values}
+    if values is MISSING:
+        del description[name]
+    rewrite(path, tinycnn=np.array([json.dumps(description)]))
+    with pytest.raises(
+        ValueError, match=rf"m\.npz: damaged: {name} must be a list of length 3, of fin"
+    ):
+        tinycnn.load_model(path)
+
+
+@pytest.mark.parametrize("deviation", [0, 0.0, -1.0])
+def test_a_deviation_that_is_none_is_refused(tmp_path, net, deviation):
+    path = tmp_path / "m.npz"
+    tinycnn.save_model(net, path)
+    rewrite(path, tinycnn=described(path, input_std=[1, 1, deviation]))
+    with pytest.raises(
+        ValueError, match=r"damaged: input_std must be .*, of finite numbers above 0"
+    ):
+        tinycnn.load_model(path)
+
+
 def test_truncated_and_missing_files(tmp_path, net):
     path = tmp_path / "m.npz"
     tinycnn.save_model(net, path)

@@ -9,7 +9,10 @@ bit for bit, what the saved one did, and loading runs no code from the file.
 from __future__ import annotations
 
 import json
+import math
 import os
+import reprlib
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -103,7 +106,12 @@ def read_model(archive: zipfile.ZipFile, path: Path) -> CNN:
     """Read the network from an open archive; see :func:`load_model`."""
     if f"{METADATA_KEY}.npy" not in archive.namelist():
         raise ValueError(f"{path}: not a tinycnn model: it has no entry {METADATA_KEY!r}")
-    net = _empty_network(path, read_metadata(archive, path, METADATA_KEY, FORMAT_VERSION))
+    metadata = read_metadata(archive, path, METADATA_KEY, FORMAT_VERSION)
+    net = _empty_network(path, metadata)
+    if metadata["format_version"] > 1:
+        C = len(net.input_mean)
+        net.input_mean[...] = _read_numbers(path, metadata, "input_mean", C, -math.inf)
+        net.input_std[...] = _read_numbers(path, metadata, "input_std", C, 0)
     for name, parameter in net.parameters.items():
         if f"{name}.npy" not in archive.namelist():
             raise ValueError(f"{path}: damaged: the parameter {name} is missing")
@@ -147,7 +155,7 @@ def _empty_network(path: Path, metadata: dict[str, Any]) -> CNN:
         )
     try:
         architecture = Architecture(**metadata["architecture"])
-        net = CNN(
+        return CNN(
             architecture.image_shape,
             architecture.channels,
             list(architecture.kernel_sizes),
@@ -157,9 +165,24 @@ def _empty_network(path: Path, metadata: dict[str, Any]) -> CNN:
             class_names=metadata["class_names"],
             hidden=architecture.hidden,
         )
-        if metadata["format_version"] > 1:
-            net.input_mean[...] = metadata["input_mean"]
-            net.input_std[...] = metadata["input_std"]
-        return net
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: damaged: its architecture makes no network: {error}") from error
+
+
+def _read_numbers(
+    path: Path, metadata: dict[str, Any], name: str, length: int, above: float
+) -> list[float]:
+    """Return an entry that must be so many finite numbers, all above a bound."""
+    values = metadata.get(name)
+    if not (
+        isinstance(values, list)
+        and len(values) == length
+        and all(type(value) in (int, float) for value in values)
+        and all(abs(value) <= sys.float_info.max and value > above for value in values)
+    ):
+        rule = "finite numbers" if above == -math.inf else f"finite numbers above {above:g}"
+        raise ValueError(
+            f"{path}: damaged: {name} must be a list of length {length}, of {rule}, "
+            f"got {reprlib.repr(values)}"
+        )
+    return values
