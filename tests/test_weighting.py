@@ -182,7 +182,13 @@ def test_only_the_ratios_of_weights_count(rng):
 
 @pytest.mark.parametrize(
     "class_weight",
-    [{0: 0.5, 2: 3}, {np.int64(0): np.float32(0.5), np.uint8(2): 3}, [0.5, 1, 3], (0.5, 1.0, 3.0)],
+    [
+        {0: 0.5, 2: 3},
+        {np.int64(0): np.float32(0.5), np.uint8(2): 3},
+        {0.0: 0.5, np.float64(2): 3},  # as labels that are floats count them
+        [0.5, 1, 3],
+        (0.5, 1.0, 3.0),
+    ],
 )
 def test_class_weights_are_those_of_their_images(rng, class_weight):
     images, labels = small_data(rng)
@@ -190,6 +196,11 @@ def test_class_weights_are_those_of_their_images(rng, class_weight):
     expected, _ = trained(images, labels, sample_weight=by_hand)
     flat, _ = trained(images, labels, class_weight=class_weight)
     np.testing.assert_array_equal(flat, expected)
+
+
+def test_classes_may_be_called_true_and_false():
+    weights = image_weights(np.array([0, 1, 2]), 3, None, {True: 5})
+    np.testing.assert_array_equal(weights, [1, 5, 1])
 
 
 def test_weights_of_images_and_classes_are_multiplied(rng):

@@ -60,8 +60,8 @@ def _class_weights(
                 f"class_weight: the only word it takes is 'balanced', got {class_weight!r}"
             )
         counts = np.bincount(labels, weights, n_classes)
-        result = np.zeros(n_classes)
         present = counts > 0
+        result = np.zeros(n_classes)
         result[present] = counts.sum() / (present.sum() * counts[present])
         return result
     if isinstance(class_weight, Mapping):
@@ -71,7 +71,7 @@ def _class_weights(
                 raise ValueError(
                     f"class_weight: keys are classes in [0, {n_classes}), got {label!r}"
                 )
-            result[label] = as_rate(f"class_weight[{label}]", weight)
+            result[int(label)] = as_rate(f"class_weight[{label}]", weight)
         return result
     return _checked_weights("class_weight", class_weight, n_classes, "class")
 
