@@ -10,6 +10,7 @@ Results are the same, bit for bit, for any number of threads.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -222,7 +223,8 @@ class BatchGradients:
             Of all images, not only of those in the batch; so are weights and moves.
         batch : (B,)
         weights : (N,), optional
-            The mean is weighted by these; where all are 0, loss and gradient are, too.
+            The mean is weighted by these; where they add up to 0, or next to it, loss and gradient
+            are 0.
         moves : (N, 3), optional
             How far each image is moved down and right, and whether it is mirrored before.
         """
@@ -230,7 +232,7 @@ class BatchGradients:
             scale = 1.0 / len(batch)
         else:
             total = float(weights[batch].sum())
-            scale = 1.0 / total if total > 0 else 0.0
+            scale = 1.0 / total if total >= sys.float_info.min else 0.0
         return self._compute(pixels, labels, batch, len(batch), scale, weights, moves)
 
     def of_all(

@@ -170,7 +170,8 @@ def fit(
         How much each image counts in the loss: finite and not negative. Validation ignores it.
     class_weight : mapping of int to float, (n_classes,) or "balanced", optional
         How much each class counts, times the weight of the image; classes that a mapping leaves
-        out count 1. With "balanced" all classes count the same, however many images they have.
+        out count 1. With "balanced" all classes count the same, however many images they have;
+        what is held out for validation does not count.
     label_smoothing : float
         Share, in [0, 1), of each target that is spread evenly over all classes, after Szegedy et
         al., "Rethinking the Inception Architecture for Computer Vision", 2016, arXiv:1512.00567.
@@ -201,9 +202,8 @@ def fit(
     batch_size = as_count("batch_size", batch_size, 1)
     seed = as_seed("seed", seed)
     order, validation = _hold_out(net, images, labels, validation_data, validation_fraction, seed)
-    weights = image_weights(labels, net.architecture.n_classes, sample_weight, class_weight)
-    if weights is not None and not weights[order].any():
-        raise ValueError("sample_weight, class_weight: all images to train on have weight 0")
+    n_classes = net.architecture.n_classes
+    weights = image_weights(labels, order, n_classes, sample_weight, class_weight)
     label_smoothing = _checked_smoothing(label_smoothing)
     if augmentation is not None:
         augmentation.check(net.architecture.image_shape)

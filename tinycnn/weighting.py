@@ -10,11 +10,15 @@ import numpy.typing as npt
 
 from tinycnn._checks import FloatArray, as_array, as_rate, require_finite, require_ndim
 
+# Of the weights of all images: within these no product with a loss overflows, and no quotient.
+LEAST_TOTAL, MOST_TOTAL = 1e-200, 1e200
+
 ClassWeight = Mapping[int, float] | npt.ArrayLike | Literal["balanced"]
 
 
 def image_weights(
     labels: npt.NDArray[np.int64],
+    training: npt.NDArray[np.int64],
     n_classes: int,
     sample_weight: npt.ArrayLike | None,
     class_weight: ClassWeight | None,
@@ -25,45 +29,54 @@ def image_weights(
     ----------
     labels : (N,)
         Classes in [0, n_classes).
+    training : (T,)
+        Indices of the images to train on: those that "balanced" balances.
     n_classes : int
     sample_weight : (N,), optional
         Finite and not negative.
     class_weight : mapping, (n_classes,) or "balanced", optional
         Classes that a mapping leaves out count 1. "balanced" is
-        N / (number of classes present * number of images of the class), so that each class counts
-        the same; N and the numbers count images by their ``sample_weight``.
+        T / (number of classes present * number of images of the class), so that each class counts
+        the same; T and the numbers count images by their ``sample_weight``.
 
     Returns
     -------
     weights : (N,) or None
+
+    Raises
+    ------
+    ValueError
+        Also if the weights of the images to train on add up to 0, or to a number that is too small
+        or too large to compute with.
     """
     if sample_weight is None and class_weight is None:
         return None
     weights = np.ones(len(labels))
     if sample_weight is not None:
         weights *= _checked_weights("sample_weight", sample_weight, len(labels), "image")
-    if class_weight is not None:
-        weights *= _class_weights(class_weight, labels, n_classes, weights)[labels]
+    with np.errstate(over="ignore", invalid="ignore"):
+        if class_weight is not None:
+            counts = np.bincount(labels[training], weights[training], n_classes)
+            weights *= _class_weights(class_weight, n_classes, counts)[labels]
+        total = weights[training].sum()
+    if not LEAST_TOTAL <= total <= MOST_TOTAL:
+        raise ValueError(
+            "sample_weight, class_weight: the weights of the images to train on add up to "
+            f"{total:g}; only their ratios count, so let some of them be about 1"
+        )
     return weights
 
 
 def _class_weights(
-    class_weight: ClassWeight,
-    labels: npt.NDArray[np.int64],
-    n_classes: int,
-    weights: npt.NDArray[np.float64],
+    class_weight: ClassWeight, n_classes: int, counts: npt.NDArray[Any]
 ) -> FloatArray:
-    """Bring every spelling of class_weight to an array (n_classes,)."""
+    """Bring every spelling of class_weight to an array (n_classes,); counts are of its images."""
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(
                 f"class_weight: the only word it takes is 'balanced', got {class_weight!r}"
             )
-        counts = np.bincount(labels, weights, n_classes)
-        present = counts > 0
-        result = np.zeros(n_classes)
-        result[present] = counts.sum() / (present.sum() * counts[present])
-        return result
+        return _balanced_weights(counts)
     if isinstance(class_weight, Mapping):
         result = np.ones(n_classes)
         for label, weight in class_weight.items():
@@ -74,6 +87,14 @@ def _class_weights(
             result[int(label)] = as_rate(f"class_weight[{label}]", weight)
         return result
     return _checked_weights("class_weight", class_weight, n_classes, "class")
+
+
+def _balanced_weights(counts: npt.NDArray[Any]) -> FloatArray:
+    """Return weights with which all classes count the same; 0 for those without images."""
+    present = counts > 0
+    result = np.zeros(len(counts))
+    result[present] = counts.sum() / (present.sum() * counts[present])
+    return result
 
 
 def _checked_weights(name: str, values: Any, length: int, what: str) -> FloatArray:
