@@ -174,6 +174,22 @@ def test_the_seed_decides_the_result(rng):
     assert (first != other).any()
 
 
+def test_the_order_of_the_images_is_the_same_as_without(rng, monkeypatch):
+    images, labels = rng.random((40, 1, 8, 8)), np.arange(40) % 3
+    seen = []
+    of_batch = BatchGradients.of_batch
+
+    def spy(self, pixels, labels, batch, *others):
+        seen.append(batch.copy())
+        return of_batch(self, pixels, labels, batch, *others)
+
+    monkeypatch.setattr(BatchGradients, "of_batch", spy)
+    trained(images, labels)
+    without, seen = seen, []
+    trained(images, labels, augmentation=Augmentation(2, flip=True))
+    np.testing.assert_array_equal(np.concatenate(seen), np.concatenate(without))
+
+
 def test_nothing_to_move_changes_no_bit(rng):
     images, labels = rng.random((40, 1, 8, 8)), np.arange(40) % 3
     expected, _ = trained(images, labels)

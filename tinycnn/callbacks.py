@@ -25,7 +25,8 @@ class History:
     Attributes
     ----------
     train_loss : list of float
-        Mean over the epoch's images of the loss that each had when its batch came up.
+        Mean over the epoch's images of the loss that each had when its batch came up; weighted and
+        with smoothed labels where training is.
     validation_loss, validation_accuracy : list of float
         After the epoch; empty when there are no validation data.
     seconds : list of float

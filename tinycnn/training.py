@@ -6,6 +6,7 @@ images in memory that does not depend on that number.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
@@ -152,7 +153,8 @@ def fit(
     schedule : callable, optional
         Maps the share of training that is done, in [0, 1), to a factor of the learning rate.
     seed : int or None
-        Of the shuffling (and of what is held out for validation); None for other ones each time.
+        Of the shuffling, the augmentation and what is held out for validation; None for other ones
+        each time.
     n_threads : int, optional
         As many as this process has CPUs by default. It does not change the result.
     verbose : bool
@@ -254,7 +256,8 @@ def fit(
             while not state.over:
                 state.epoch += 1
                 state.rng.shuffle(state.order)
-                moves = augmentation.draw(len(images), state.rng) if augmentation else None
+                rng = _branch(state.rng)  # the same batches with augmentation and without
+                moves = augmentation.draw(len(images), rng) if augmentation else None
                 _run_epoch(state, update, weights, batch_size, schedule, callbacks)
                 if not math.isfinite(state.history.train_loss[-1]):
                     raise _diverged(state, optimizer, initial)
@@ -325,6 +328,11 @@ def _run_epoch(
                 callback.on_batch_end(state)
     state.history.train_loss.append(total_loss / total_weight)
     state.history.seconds.append(time.perf_counter() - start)
+
+
+def _branch(rng: np.random.Generator) -> np.random.Generator:
+    """Make a generator of other random numbers, which depend on the state of rng and leave it."""
+    return np.random.default_rng(copy.deepcopy(rng).integers(2**63))
 
 
 def _diverged(
