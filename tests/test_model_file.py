@@ -127,7 +127,7 @@ def test_damaged_and_foreign_files_are_refused_in_clear_words(tmp_path, net):
     refused("format version 99, this tinycnn reads up to 2", description={"format_version": 99})
     refused("divides bytes by 15, this tinycnn by 255", description={"byte_scale": 15})
     refused("architecture makes no network", description={"architecture": {}})
-    refused("architecture makes no network", description={"dtype": "float16"})
+    refused("is float32 .* the architecture needs float16", description={"dtype": "float16"})
     refused("architecture makes no network", description={"class_names": ["only one"]})
     refused(r"parameter conv1\.bias is missing", **{"conv1.bias": None})
     refused(
@@ -135,6 +135,9 @@ def test_damaged_and_foreign_files_are_refused_in_clear_words(tmp_path, net):
         **{"conv1.bias": np.zeros(5, np.float32)},
     )
     refused(r"conv1\.bias is float64", **{"conv1.bias": np.zeros(4)})
+    half = {name: values.astype("float16") for name, values in net.parameters.items()}
+    half["tinycnn"] = described(path, dtype="float16")
+    refused("makes no network: dtype: must be 'float32' or 'float64'", **half)
     refused("Python objects", **{"conv1.bias": np.array([None] * 4)})
 
 
@@ -203,17 +206,20 @@ def test_truncated_and_missing_files(tmp_path, net):
         tinycnn.save_model(net, tmp_path / "no folder" / "m.npz")
 
 
-def test_a_description_of_a_gigantic_network_allocates_nothing(tmp_path, net):
+@pytest.mark.parametrize(
+    "gigantic",
+    [
+        {"image_shape": [1, 10**6, 10**6], "channels": [10**6], "kernel_sizes": [[3, 3]]},
+        {"hidden": 10**12},
+        {"n_classes": 10**12},
+        {"hidden": 10**400},
+    ],
+    ids=["image", "hidden", "classes", "no memory at all"],
+)
+def test_a_description_of_a_gigantic_network_allocates_nothing(tmp_path, net, gigantic):
     path = tmp_path / "m.npz"
     tinycnn.save_model(net, path)
-    huge = {
-        "image_shape": [1, 10**6, 10**6],
-        "channels": [10**6],
-        "kernel_sizes": [[3, 3]],
-        "n_classes": 10,
-        "bias": True,
-    }
-    rewrite(path, tinycnn=described(path, architecture=huge))
+    rewrite(path, tinycnn=described(path, architecture=net.architecture._asdict() | gigantic))
     with pytest.raises(ValueError, match=r"damaged"):
         tinycnn.load_model(path)
 

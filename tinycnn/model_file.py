@@ -14,13 +14,15 @@ import os
 import reprlib
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn.architecture import Architecture
+from tinycnn.architecture import Architecture, make_architecture
 from tinycnn.data.archive import open_archive, read_array, write_archive
 from tinycnn.network import CNN
 
@@ -107,21 +109,19 @@ def read_model(archive: zipfile.ZipFile, path: Path) -> CNN:
     if f"{METADATA_KEY}.npy" not in archive.namelist():
         raise ValueError(f"{path}: not a tinycnn model: it has no entry {METADATA_KEY!r}")
     metadata = read_metadata(archive, path, METADATA_KEY, FORMAT_VERSION)
-    net = _empty_network(path, metadata)
+    architecture = _read_architecture(path, metadata)
+    # Before there is a network, which would take all the memory that damaged sizes ask for.
+    parameters = {
+        name: _read_parameter(archive, path, name, metadata.get("dtype"), shape)
+        for name, shape in architecture.parameter_shapes.items()
+    }
+    net = _make_network(path, metadata, architecture)
+    for name, values in parameters.items():
+        net.parameters[name][...] = values
     if metadata["format_version"] > 1:
         C = len(net.input_mean)
         net.input_mean[...] = _read_numbers(path, metadata, "input_mean", C, -math.inf)
         net.input_std[...] = _read_numbers(path, metadata, "input_std", C, 0)
-    for name, parameter in net.parameters.items():
-        if f"{name}.npy" not in archive.namelist():
-            raise ValueError(f"{path}: damaged: the parameter {name} is missing")
-        values = read_array(archive, path, name)
-        if values.shape != parameter.shape or values.dtype != parameter.dtype:
-            raise ValueError(
-                f"{path}: damaged: {name} is {values.dtype} {values.shape}, the architecture "
-                f"needs {parameter.dtype} {parameter.shape}"
-            )
-        parameter[...] = values
     return net
 
 
@@ -146,15 +146,52 @@ def read_metadata(archive: zipfile.ZipFile, path: Path, key: str, newest: int) -
     return dict(metadata)
 
 
-def _empty_network(path: Path, metadata: dict[str, Any]) -> CNN:
-    """Build a network of the described architecture, its parameters still to be filled."""
+@contextmanager
+def _no_network(path: Path) -> Iterator[None]:
+    """Say of which file it is that an architecture is wrong."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: damaged: its architecture makes no network: {error}") from error
+
+
+def _read_architecture(path: Path, metadata: dict[str, Any]) -> Architecture:
+    """Check the described architecture."""
     if metadata.get("byte_scale") != BYTE_SCALE:
         raise ValueError(
             f"{path}: divides bytes by {metadata.get('byte_scale')}, this tinycnn by {BYTE_SCALE}: "
             "install the version of tinycnn that wrote it"
         )
-    try:
-        architecture = Architecture(**metadata["architecture"])
+    with _no_network(path):
+        described = Architecture(**metadata["architecture"])
+        return make_architecture(
+            described.image_shape,
+            described.channels,
+            list(described.kernel_sizes),
+            described.n_classes,
+            described.bias,
+            described.hidden,
+        )
+
+
+def _read_parameter(
+    archive: zipfile.ZipFile, path: Path, name: str, dtype: Any, shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    """Read a parameter, which must be of the described dtype and shape."""
+    if f"{name}.npy" not in archive.namelist():
+        raise ValueError(f"{path}: damaged: the parameter {name} is missing")
+    values = read_array(archive, path, name)
+    if values.shape != shape or str(values.dtype) != dtype:
+        raise ValueError(
+            f"{path}: damaged: {name} is {values.dtype} {values.shape}, the architecture "
+            f"needs {dtype} {shape}"
+        )
+    return values
+
+
+def _make_network(path: Path, metadata: dict[str, Any], architecture: Architecture) -> CNN:
+    """Build a network of the described architecture, its parameters still to be filled."""
+    with _no_network(path):
         return CNN(
             architecture.image_shape,
             architecture.channels,
@@ -165,8 +202,6 @@ def _empty_network(path: Path, metadata: dict[str, Any]) -> CNN:
             class_names=metadata["class_names"],
             hidden=architecture.hidden,
         )
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: damaged: its architecture makes no network: {error}") from error
 
 
 def _read_numbers(
