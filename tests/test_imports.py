@@ -21,6 +21,7 @@ CORE = {
     "callbacks",
     "schedules",
     "augmentation",
+    "contract",
     "training",
     "model_file",
     "checkpoint",
@@ -30,6 +31,7 @@ ALLOWED = {
     "__init__": CORE,
     "__main__": {"cli"},
     "cli": CORE | {"__init__"},
+    "contract": {"network", "engine", "_checks"},
     "training": {
         "network",
         "functional",

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from tinycnn.augmentation import Augmentation
 from tinycnn.callbacks import Callback, EarlyStopping, History
+from tinycnn.contract import train
 from tinycnn.network import CNN
 from tinycnn.optim import SGD, Adam, AdamW, Optimizer
 from tinycnn.schedules import OneCycle, cosine_decay, linear_decay
-from tinycnn.training import evaluate, fit, train
+from tinycnn.training import evaluate, fit
 
 if TYPE_CHECKING:
     from tinycnn.checkpoint import Checkpoint

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,6 +30,10 @@ GROUP_BYTES = 16 * 2**20
 
 # Tasks that a batch is cut into at most. Fixed, so that the order of sums is, too.
 MAX_CHUNKS = 16
+
+# Values of images that are looked at together, so that a copy in another dtype stays small.
+SLAB_VALUES = 2**21
+SLAB_IMAGES = 2048
 
 CACHE_LINE = 64
 
@@ -280,6 +284,12 @@ class BatchGradients:
             self._gradient,
         )
         return scale * loss, self._gradient
+
+
+def slabs(images: npt.NDArray[Any]) -> Iterator[slice]:
+    """Cut images into consecutive slices of bounded size, which depends on their shape alone."""
+    size = min(SLAB_IMAGES, max(GROUP_IMAGES, SLAB_VALUES // max(1, images[0].size)))
+    return (slice(i, min(i + size, len(images))) for i in range(0, len(images), size))
 
 
 def _aligned(

@@ -1,7 +1,7 @@
-"""Training: ``train``, the full-batch contract, and ``fit``, the minibatch loop.
+"""``fit``: the minibatch loop.
 
-Both stand on :class:`tinycnn.engine.BatchGradients`, which computes the gradient of any number of
-images in memory that does not depend on that number.
+It stands on :class:`tinycnn.engine.BatchGradients`, which computes the gradient of a batch in
+memory that does not depend on the number of images.
 """
 
 from __future__ import annotations
@@ -10,104 +10,37 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import (
-    FLOAT_TYPES,
-    FloatArray,
-    as_array,
-    as_count,
-    as_labels,
-    as_number,
-    as_rate,
-    as_seed,
-    require_finite,
-    require_ndim,
-)
+from tinycnn._checks import FloatArray, as_count, as_labels, as_number, as_seed, require_finite
 from tinycnn.augmentation import Augmentation
 from tinycnn.callbacks import Callback, History, TrainingState, progress
-from tinycnn.engine import GROUP_IMAGES, BatchGradients, Pixels
+from tinycnn.engine import BatchGradients, slabs
 from tinycnn.functional import cross_entropy_forward
 from tinycnn.network import CNN, require_same_length
 from tinycnn.optim import SGD, Optimizer
 from tinycnn.schedules import Schedule
 from tinycnn.weighting import ClassWeight, image_weights
 
-# Values of x that train looks at together, so that a copy in another dtype stays small, and images.
-SLAB_VALUES = 2**21
-SLAB_IMAGES = 2048
+
+class _Task(NamedTuple):
+    """What is to be learned, from what, and in which steps; all of it checked."""
+
+    images: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64] | None
+    label_smoothing: float
+    augmentation: Augmentation | None
+    batch_size: int
+    schedule: Schedule | None
 
 
-def train(
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    w_conv: npt.ArrayLike,
-    w_fc: npt.ArrayLike,
-    lr: float,
-    n_epochs: int,
-) -> FloatArray:
-    """Train conv2d -> ReLU -> 2x2 max pool -> flatten -> linear by full-batch gradient descent.
-
-    Every epoch is one step on the mean softmax cross-entropy of all N images. Both weights are
-    trained; the final ``w_fc`` is returned.
-
-    Note that the step of ``w_conv`` is smaller than that of ``w_fc``: the gradient of the mean
-    loss is divided by N once more, so ``w_conv`` descends at the rate ``lr / N``.
-
-    Parameters
-    ----------
-    x : (N, 1, H, W)
-        Grey images, any real dtype. May be a ``numpy.memmap``: extra memory does not grow with N.
-    y : (N,)
-        Class labels, whole numbers in [0, C), of any real dtype.
-    w_conv : (K, 1, R, S)
-        Initial conv filters. No bias, stride 1, no padding.
-    w_fc : (K * P * Q, C)
-        Initial weights of the output layer, no bias; P = (H - R + 1) // 2 and
-        Q = (W - S + 1) // 2, features in the order filter, row, column.
-    lr : float
-        Learning rate, at least 0.
-    n_epochs : int
-        Number of steps, at least 0.
-
-    Returns
-    -------
-    w_fc : (K * P * Q, C)
-        A new array, float64 if either weight is float64 (or whole numbers), else float32. All
-        is computed in that dtype.
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit, labels that are no classes, values that are not finite, a
-        negative lr, a negative or fractional n_epochs.
-    TypeError
-        For arrays or numbers of another kind (complex, object, strings).
-    """
-    images = as_array("x", x)
-    w_conv, w_fc = _contract_weights(w_conv, w_fc)
-    net = _contract_network(images, w_conv, w_fc)
-    labels = as_labels("y", y, net.architecture.n_classes)
-    if len(labels) != len(images):
-        raise ValueError(f"y: x has {len(images)} images, y has {len(labels)} labels")
-    lr, n_epochs = as_rate("lr", lr), as_count("n_epochs", n_epochs, 0)
-
-    for slab in _slabs(images):
-        require_finite("x", images[slab], net.flat.dtype, slab.start)
-
-    if lr == 0:
-        return w_fc.copy()
-    with BatchGradients(net.engine, net.flat) as gradients:
-        for _ in range(n_epochs):
-            gradient = _full_batch_gradient(gradients, images, labels)
-            gradient[: w_conv.size] /= len(images)  # the contract's second division by N
-            with np.errstate(over="ignore", invalid="ignore"):  # a huge lr is the caller's choice
-                net.flat -= (lr * gradient).astype(net.flat.dtype)
-    return np.ascontiguousarray(net.parameters["fc.weight"].T)
+# What a part of the task is made from, where the caller knows it by other names.
+_ARGUMENT_NAMES = {"weights": "sample_weight, class_weight"}
 
 
 def fit(
@@ -206,12 +139,12 @@ def fit(
     order, validation = _hold_out(net, images, labels, validation_data, validation_fraction, seed)
     n_classes = net.architecture.n_classes
     weights = image_weights(labels, order, n_classes, sample_weight, class_weight)
-    label_smoothing = _checked_smoothing(label_smoothing)
+    smoothing = _checked_smoothing(label_smoothing)
     if augmentation is not None:
         augmentation.check(net.architecture.image_shape)
-    optimizer = SGD() if optimizer is None else optimizer
-    callbacks = [progress(), *callbacks] if verbose else callbacks
+    task = _Task(images, labels, weights, smoothing, augmentation, batch_size, schedule)
 
+    optimizer = SGD() if optimizer is None else optimizer
     state = TrainingState(
         net,
         History(),
@@ -222,19 +155,13 @@ def fit(
         rng=np.random.default_rng(seed),
         order=order,
         validation=validation,
-        callbacks=callbacks,
+        callbacks=[progress(), *callbacks] if verbose else callbacks,
         arguments={
-            "images": images,
-            "labels": labels,
-            "batch_size": batch_size,
+            **{_ARGUMENT_NAMES.get(name, name): value for name, value in task._asdict().items()},
             "optimizer": optimizer,
-            "schedule": schedule,
             "seed": seed,
             "validation_data": None if validation_data is None else validation,
             "validation_fraction": validation_fraction,
-            "augmentation": augmentation,
-            "sample_weight, class_weight": weights,
-            "label_smoothing": label_smoothing,
         },
     )
     initial = net.flat.copy(), optimizer.state()
@@ -242,25 +169,27 @@ def fit(
         from tinycnn.checkpoint import restore  # brings the readers of files along
 
         restore(state, resume)
+    _train(state, task, initial, n_threads)
+    return state.history
+
+
+def _train(
+    state: TrainingState,
+    task: _Task,
+    initial: tuple[FloatArray, dict[str, Any]],
+    n_threads: int | None,
+) -> None:
+    """Run all epochs that are left; put the initial parameters back if the loss diverges."""
+    net, callbacks = state.net, state.callbacks
     try:
         answers = [callback.on_fit_begin(state) for callback in callbacks]
         state.stopping = any(answers)
-        pixels = net.pixels(images)
-        with BatchGradients(net.engine, net.flat, n_threads, label_smoothing) as gradients:
-
-            def update(batch: npt.NDArray[np.int64], lr_factor: float) -> float:
-                loss, gradient = gradients.of_batch(pixels, labels, batch, weights, moves)
-                optimizer.step(net.flat, gradient, lr_factor)
-                return loss
-
+        with BatchGradients(net.engine, net.flat, n_threads, task.label_smoothing) as gradients:
             while not state.over:
                 state.epoch += 1
-                state.rng.shuffle(state.order)
-                rng = _branch(state.rng)  # the same batches with augmentation and without
-                moves = augmentation.draw(len(images), rng) if augmentation else None
-                _run_epoch(state, update, weights, batch_size, schedule, callbacks)
+                _run_epoch(state, task, gradients)
                 if not math.isfinite(state.history.train_loss[-1]):
-                    raise _diverged(state, optimizer, initial)
+                    raise _diverged(state, initial)
                 if state.validation is not None:
                     loss, accuracy = evaluate(net, *state.validation, n_threads)
                     state.history.validation_loss.append(loss)
@@ -272,7 +201,40 @@ def fit(
     finally:
         for callback in callbacks:
             callback.on_fit_end(state)
-    return state.history
+
+
+def _run_epoch(state: TrainingState, task: _Task, gradients: BatchGradients) -> None:
+    """Shuffle, and update the network once for every batch; record loss and time."""
+    start, total_loss, total_weight = time.perf_counter(), 0.0, 0.0
+    net, optimizer, B = state.net, state.optimizer, task.batch_size
+    pixels = net.pixels(task.images)
+    state.rng.shuffle(state.order)
+    moves = None
+    if task.augmentation is not None:
+        rng = _branch(state.rng)  # the same batches with augmentation and without
+        moves = task.augmentation.draw(len(task.images), rng)
+    # A network that diverges computes with infinities and NaN on its way to an infinite loss, which
+    # fit looks at; NumPy need not warn of each step.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i in range(state.batches_per_epoch):
+            batch = state.order[i * B : (i + 1) * B]
+            loss, gradient = gradients.of_batch(pixels, task.labels, batch, task.weights, moves)
+            optimizer.step(net.flat, gradient, _lr_factor(state, task.schedule, i))
+            weight = len(batch) if task.weights is None else float(task.weights[batch].sum())
+            total_loss += loss * weight
+            total_weight += weight
+            for callback in state.callbacks:
+                callback.on_batch_end(state)
+    state.history.train_loss.append(total_loss / total_weight)
+    state.history.seconds.append(time.perf_counter() - start)
+
+
+def _lr_factor(state: TrainingState, schedule: Schedule | None, batch: int) -> float:
+    """Compute the factor of the learning rate for a batch of the epoch at hand."""
+    if schedule is None:
+        return 1.0
+    step = (state.epoch - 1) * state.batches_per_epoch + batch
+    return schedule(step / (state.epochs * state.batches_per_epoch))
 
 
 def evaluate(
@@ -300,50 +262,20 @@ def evaluate(
     return loss, float(np.mean(logits.argmax(axis=1) == labels))
 
 
-def _run_epoch(
-    state: TrainingState,
-    update: Callable[[npt.NDArray[np.int64], float], float],
-    weights: npt.NDArray[np.float64] | None,
-    batch_size: int,
-    schedule: Schedule | None,
-    callbacks: Sequence[Callback],
-) -> None:
-    """Update the network once for every batch of the state's order; record loss and time.
-
-    update takes a batch's indices and the factor of the learning rate, and returns its mean loss.
-    """
-    start, total_loss, total_weight = time.perf_counter(), 0.0, 0.0
-    n_steps = state.epochs * state.batches_per_epoch
-    # A network that diverges computes with infinities and NaN on its way to an infinite loss, which
-    # fit looks at; NumPy need not warn of each step.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for i in range(state.batches_per_epoch):
-            batch = state.order[i * batch_size : (i + 1) * batch_size]
-            step = (state.epoch - 1) * state.batches_per_epoch + i
-            loss = update(batch, schedule(step / n_steps) if schedule else 1.0)
-            weight = len(batch) if weights is None else float(weights[batch].sum())
-            total_loss += loss * weight
-            total_weight += weight
-            for callback in callbacks:
-                callback.on_batch_end(state)
-    state.history.train_loss.append(total_loss / total_weight)
-    state.history.seconds.append(time.perf_counter() - start)
-
-
 def _branch(rng: np.random.Generator) -> np.random.Generator:
     """Make a generator of other random numbers, which depend on the state of rng and leave it."""
     return np.random.default_rng(copy.deepcopy(rng).integers(2**63))
 
 
 def _diverged(
-    state: TrainingState, optimizer: Optimizer, initial: tuple[FloatArray, dict[str, Any]]
+    state: TrainingState, initial: tuple[FloatArray, dict[str, Any]]
 ) -> FloatingPointError:
     """Undo a training whose loss is no longer finite, and say so."""
     state.net.flat[...], optimizer_state = initial
-    optimizer.set_state(optimizer_state)
+    state.optimizer.set_state(optimizer_state)
     return FloatingPointError(
         f"fit: the loss became {state.history.train_loss[-1]} in epoch {state.epoch} with "
-        f"{optimizer}; use a lower learning rate, or scale the images to about 0..1. "
+        f"{state.optimizer}; use a lower learning rate, or scale the images to about 0..1. "
         "The network has the parameters it had before."
     )
 
@@ -355,34 +287,6 @@ def _checked_smoothing(label_smoothing: float) -> float:
     return float(number)
 
 
-def _slabs(images: npt.NDArray[Any]) -> Iterator[slice]:
-    """Cut images into consecutive slices of bounded size, which depends on their shape alone."""
-    size = min(SLAB_IMAGES, max(GROUP_IMAGES, SLAB_VALUES // max(1, images[0].size)))
-    return (slice(i, min(i + size, len(images))) for i in range(0, len(images), size))
-
-
-def _full_batch_gradient(
-    gradients: BatchGradients, images: npt.NDArray[Any], labels: npt.NDArray[Any]
-) -> FloatArray:
-    """Compute the gradient of the mean loss of all images, each pixel taken as it is."""
-    slabs = (_slab_gradient(gradients, images[i], labels[i], len(images)) for i in _slabs(images))
-    total = next(slabs).astype(np.float64)
-    for gradient in slabs:
-        total += gradient
-    return total
-
-
-def _slab_gradient(
-    gradients: BatchGradients, images: npt.NDArray[Any], labels: npt.NDArray[Any], N: int
-) -> FloatArray:
-    """Compute what some of N images add to the gradient of the mean loss."""
-    if images.dtype.kind != "f":
-        images = images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
-    pixels = Pixels(images, np.ones(1), np.zeros(1))
-    _, gradient = gradients.of_all(pixels, labels.astype(np.int64), 1 / N)
-    return gradient
-
-
 def _checked_data(
     net: CNN, images: npt.ArrayLike, labels: npt.ArrayLike, images_name: str, labels_name: str
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
@@ -390,7 +294,7 @@ def _checked_data(
     checked_images = net.as_images(images, images_name)
     checked_labels = as_labels(labels_name, labels, net.architecture.n_classes)
     require_same_length(checked_images, checked_labels, images_name, labels_name)
-    for slab in _slabs(checked_images):
+    for slab in slabs(checked_images):
         require_finite(images_name, checked_images[slab], net.flat.dtype, slab.start)
     return checked_images, checked_labels.astype(np.int64)
 
@@ -422,61 +326,3 @@ def _hold_out(
             "as one of each class stays to train; give a larger share or more images"
         )
     return order.astype(np.int64), (images[held_out], labels[held_out])
-
-
-def _contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Bring train's weights to their common dtype: float32 or float64, whole numbers as float64."""
-    arrays = []
-    for name, value in (("w_conv", w_conv), ("w_fc", w_fc)):
-        array = as_array(name, value)
-        if array.dtype.kind == "f" and array.dtype.type not in FLOAT_TYPES:
-            raise TypeError(
-                f"{name}: needs dtype float32 or float64, got {array.dtype}; "
-                f"convert it first: {name}.astype('float32')"
-            )
-        arrays.append(array if array.dtype.kind == "f" else array.astype(np.float64))
-    dtype = np.result_type(*arrays)
-    conv, fc = (np.ascontiguousarray(array, dtype) for array in arrays)
-    return conv, fc
-
-
-def _contract_network(x: npt.NDArray[Any], w_conv: FloatArray, w_fc: FloatArray) -> CNN:
-    """Check the shapes of train's arrays and build the network they describe."""
-    require_ndim("x", x, 4, "(N, 1, H, W)")
-    require_ndim("w_conv", w_conv, 4, "(C_out, 1, kH, kW)")
-    require_ndim("w_fc", w_fc, 2, "(C_out * H' * W', C)")
-    (N, C, H, W), (K, weight_channels, R, S) = x.shape, w_conv.shape
-    if N == 0:
-        raise ValueError(f"x: at least one image is needed, got N = 0 with shape {x.shape}")
-    if C != 1:
-        raise ValueError(f"x: must have 1 channel, got {C} with shape {x.shape}; use tinycnn.CNN")
-    if weight_channels != 1:
-        raise ValueError(
-            f"w_conv: must have 1 channel, got {weight_channels} with shape {w_conv.shape}"
-        )
-    if min(K, R, S) == 0:
-        raise ValueError(f"w_conv: needs at least one filter of one tap, got shape {w_conv.shape}")
-    if R > H or S > W:
-        raise ValueError(
-            f"w_conv: kernel ({R}, {S}) is larger than the images ({H}, {W}) of x: "
-            f"use at most {H} rows and {W} columns"
-        )
-    P, Q = (H - R + 1) // 2, (W - S + 1) // 2
-    if min(P, Q) == 0:
-        raise ValueError(
-            f"w_conv: kernel ({R}, {S}) on images ({H}, {W}) of x leaves a conv output of "
-            f"({H - R + 1}, {W - S + 1}), too small for the 2x2 pool: use a smaller kernel"
-        )
-    rows, n_classes = w_fc.shape
-    if rows != K * P * Q:
-        raise ValueError(
-            f"w_fc: needs C_out * H' * W' = {K} * {P} * {Q} = {K * P * Q} rows, got {rows}"
-        )
-    if n_classes == 0:
-        raise ValueError(f"w_fc: needs a column for each class, got shape {w_fc.shape}")
-    require_finite("w_conv", w_conv, w_conv.dtype)
-    require_finite("w_fc", w_fc, w_fc.dtype)
-    net = CNN((1, H, W), (K,), (R, S), n_classes, bias=False, dtype=w_fc.dtype)
-    net.parameters["conv1.weight"][...] = w_conv
-    net.parameters["fc.weight"][...] = w_fc.T
-    return net

@@ -1,0 +1,169 @@
+"""``train``: full-batch gradient descent of one block and a linear layer, in one function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinycnn._checks import (
+    FLOAT_TYPES,
+    FloatArray,
+    as_array,
+    as_count,
+    as_labels,
+    as_rate,
+    require_finite,
+    require_ndim,
+)
+from tinycnn.engine import BatchGradients, Pixels, slabs
+from tinycnn.network import CNN
+
+
+def train(
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    w_conv: npt.ArrayLike,
+    w_fc: npt.ArrayLike,
+    lr: float,
+    n_epochs: int,
+) -> FloatArray:
+    """Train conv2d -> ReLU -> 2x2 max pool -> flatten -> linear by full-batch gradient descent.
+
+    Every epoch is one step on the mean softmax cross-entropy of all N images. Both weights are
+    trained; the final ``w_fc`` is returned.
+
+    Note that the step of ``w_conv`` is smaller than that of ``w_fc``: the gradient of the mean
+    loss is divided by N once more, so ``w_conv`` descends at the rate ``lr / N``.
+
+    Parameters
+    ----------
+    x : (N, 1, H, W)
+        Grey images, any real dtype. May be a ``numpy.memmap``: extra memory does not grow with N.
+    y : (N,)
+        Class labels, whole numbers in [0, C), of any real dtype.
+    w_conv : (K, 1, R, S)
+        Initial conv filters. No bias, stride 1, no padding.
+    w_fc : (K * P * Q, C)
+        Initial weights of the output layer, no bias; P = (H - R + 1) // 2 and
+        Q = (W - S + 1) // 2, features in the order filter, row, column.
+    lr : float
+        Learning rate, at least 0.
+    n_epochs : int
+        Number of steps, at least 0.
+
+    Returns
+    -------
+    w_fc : (K * P * Q, C)
+        A new array, float64 if either weight is float64 (or whole numbers), else float32. All
+        is computed in that dtype.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, labels that are no classes, values that are not finite, a
+        negative lr, a negative or fractional n_epochs.
+    TypeError
+        For arrays or numbers of another kind (complex, object, strings).
+    """
+    images = as_array("x", x)
+    w_conv, w_fc = _contract_weights(w_conv, w_fc)
+    net = _contract_network(images, w_conv, w_fc)
+    labels = as_labels("y", y, net.architecture.n_classes)
+    if len(labels) != len(images):
+        raise ValueError(f"y: x has {len(images)} images, y has {len(labels)} labels")
+    lr, n_epochs = as_rate("lr", lr), as_count("n_epochs", n_epochs, 0)
+
+    for slab in slabs(images):
+        require_finite("x", images[slab], net.flat.dtype, slab.start)
+
+    if lr == 0:
+        return w_fc.copy()
+    with BatchGradients(net.engine, net.flat) as gradients:
+        for _ in range(n_epochs):
+            gradient = _full_batch_gradient(gradients, images, labels)
+            gradient[: w_conv.size] /= len(images)  # the contract's second division by N
+            with np.errstate(over="ignore", invalid="ignore"):  # a huge lr is the caller's choice
+                net.flat -= (lr * gradient).astype(net.flat.dtype)
+    return np.ascontiguousarray(net.parameters["fc.weight"].T)
+
+
+def _full_batch_gradient(
+    gradients: BatchGradients, images: npt.NDArray[Any], labels: npt.NDArray[Any]
+) -> FloatArray:
+    """Compute the gradient of the mean loss of all images, each pixel taken as it is."""
+    parts = (_slab_gradient(gradients, images[i], labels[i], len(images)) for i in slabs(images))
+    total = next(parts).astype(np.float64)
+    for gradient in parts:
+        total += gradient
+    return total
+
+
+def _slab_gradient(
+    gradients: BatchGradients, images: npt.NDArray[Any], labels: npt.NDArray[Any], N: int
+) -> FloatArray:
+    """Compute what some of N images add to the gradient of the mean loss."""
+    if images.dtype.kind != "f":
+        images = images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
+    pixels = Pixels(images, np.ones(1), np.zeros(1))
+    _, gradient = gradients.of_all(pixels, labels.astype(np.int64), 1 / N)
+    return gradient
+
+
+def _contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Bring train's weights to their common dtype: float32 or float64, whole numbers as float64."""
+    arrays = []
+    for name, value in (("w_conv", w_conv), ("w_fc", w_fc)):
+        array = as_array(name, value)
+        if array.dtype.kind == "f" and array.dtype.type not in FLOAT_TYPES:
+            raise TypeError(
+                f"{name}: needs dtype float32 or float64, got {array.dtype}; "
+                f"convert it first: {name}.astype('float32')"
+            )
+        arrays.append(array if array.dtype.kind == "f" else array.astype(np.float64))
+    dtype = np.result_type(*arrays)
+    conv, fc = (np.ascontiguousarray(array, dtype) for array in arrays)
+    return conv, fc
+
+
+def _contract_network(x: npt.NDArray[Any], w_conv: FloatArray, w_fc: FloatArray) -> CNN:
+    """Check the shapes of train's arrays and build the network they describe."""
+    require_ndim("x", x, 4, "(N, 1, H, W)")
+    require_ndim("w_conv", w_conv, 4, "(C_out, 1, kH, kW)")
+    require_ndim("w_fc", w_fc, 2, "(C_out * H' * W', C)")
+    (N, C, H, W), (K, weight_channels, R, S) = x.shape, w_conv.shape
+    if N == 0:
+        raise ValueError(f"x: at least one image is needed, got N = 0 with shape {x.shape}")
+    if C != 1:
+        raise ValueError(f"x: must have 1 channel, got {C} with shape {x.shape}; use tinycnn.CNN")
+    if weight_channels != 1:
+        raise ValueError(
+            f"w_conv: must have 1 channel, got {weight_channels} with shape {w_conv.shape}"
+        )
+    if min(K, R, S) == 0:
+        raise ValueError(f"w_conv: needs at least one filter of one tap, got shape {w_conv.shape}")
+    if R > H or S > W:
+        raise ValueError(
+            f"w_conv: kernel ({R}, {S}) is larger than the images ({H}, {W}) of x: "
+            f"use at most {H} rows and {W} columns"
+        )
+    P, Q = (H - R + 1) // 2, (W - S + 1) // 2
+    if min(P, Q) == 0:
+        raise ValueError(
+            f"w_conv: kernel ({R}, {S}) on images ({H}, {W}) of x leaves a conv output of "
+            f"({H - R + 1}, {W - S + 1}), too small for the 2x2 pool: use a smaller kernel"
+        )
+    rows, n_classes = w_fc.shape
+    if rows != K * P * Q:
+        raise ValueError(
+            f"w_fc: needs C_out * H' * W' = {K} * {P} * {Q} = {K * P * Q} rows, got {rows}"
+        )
+    if n_classes == 0:
+        raise ValueError(f"w_fc: needs a column for each class, got shape {w_fc.shape}")
+    require_finite("w_conv", w_conv, w_conv.dtype)
+    require_finite("w_fc", w_fc, w_fc.dtype)
+    net = CNN((1, H, W), (K,), (R, S), n_classes, bias=False, dtype=w_fc.dtype)
+    net.parameters["conv1.weight"][...] = w_conv
+    net.parameters["fc.weight"][...] = w_fc.T
+    return net
