@@ -22,6 +22,8 @@ from tinycnn import _dispatch
 # there are 16 registers); the weight gradient's loop over windows has 3 taps for 4 filters.
 FORWARD = {"baseline": 8, "v3": 8, "v4": 16}
 BACKWARD = dict.fromkeys(FORWARD, 12)
+# The loop over windows of a later block: 3 runs of a filter, for its gradient and for dx.
+WINNERS = 6
 MULTIPLICATION = {
     "baseline": r"\bmulps\s.*%xmm",
     "v3": r"\bvfmadd\w+ps\s.*%ymm",
@@ -70,6 +72,19 @@ def test_the_hot_loops_are_vector_code(level):
     ]
     assert FORWARD[level] in counts, "the convolution is not vectorised"
     assert BACKWARD[level] in counts, "the weight gradient is not vectorised"
+
+
+@pytest.mark.parametrize("level", _dispatch.supported_levels())
+def test_the_sums_over_the_windows_of_a_later_block_stay_in_registers(level):
+    multiplication = re.compile(MULTIPLICATION[level])
+    store = re.compile(r"\bv?mov[au]ps\s+%[xyz]mm\d+,(.*\(.*)$")
+    stored = [
+        [match[1] for match in map(store.search, loop) if match]
+        for loop in innermost_loops(level)
+        if sum(multiplication.search(text) is not None for text in loop) == WINNERS
+    ]
+    # What it stores is dx, run by run, and nothing on the stack.
+    assert any(len(to) == 3 and not any(re.search("%r[sb]p", t) for t in to) for to in stored)
 
 
 @pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")

@@ -1,11 +1,11 @@
-"""The fused block backward, from the gradient of the pooled values.
+"""The backward pass of the first block: nobody wants its dx.
 
 A window's gradient goes to its winner, and nowhere if ReLU closed it. One row of windows at a time,
 for 4 filters, it is spread over four rows ``dz``, one for each position of the window, with zeros
 where another position won: dz[4 filters, 4 positions, Q, L]. From there everything is multiply and
 add. The gradient of a filter's tap is summed lane by lane, and over the lanes at the end.
 
-The most frequent case goes without dz: the first block (nobody wants its dx) with 3x3 kernels.
+The most frequent case, kernels of 3x3, goes without dz. The later blocks follow in `winner.pxi`.
 """
 
 
@@ -257,40 +257,6 @@ cdef inline void dweight_tile2(
             dw[i * row + l] = acc[3 * i * L + l]
 
 
-cdef inline void dx_tile(
-    const floating* w, const int64_t* tap, Py_ssize_t W, const floating* dz, Py_ssize_t Q,
-    floating* dx
-) noexcept nogil:
-    """dx += w[3 taps, 4 filters] * dz over one row of windows."""
-    cdef floating acc[3 * MAX_LANES]
-    cdef floating d0, d1, d2, d3
-    cdef floating w00 = w[0], w01 = w[1], w02 = w[2], w03 = w[3]
-    cdef floating w10 = w[4], w11 = w[5], w12 = w[6], w13 = w[7]
-    cdef floating w20 = w[8], w21 = w[9], w22 = w[10], w23 = w[11]
-    cdef const floating* d
-    cdef floating* y
-    cdef Py_ssize_t l, q, a, L = VECTOR_BYTES // sizeof(floating), step = 4 * Q * L
-    for a in range(4):
-        for q in range(Q):
-            d = dz + (a * Q + q) * L
-            y = dx + (a // 2 * W + a % 2 + 2 * q) * L
-            for l in range(L):
-                d0 = d[l]
-                d1 = d[l + step]
-                d2 = d[l + 2 * step]
-                d3 = d[l + 3 * step]
-                acc[l] = (d0 * w00 + d1 * w01) + (d2 * w02 + d3 * w03)
-                acc[l + L] = (d0 * w10 + d1 * w11) + (d2 * w12 + d3 * w13)
-                acc[l + 2 * L] = (d0 * w20 + d1 * w21) + (d2 * w22 + d3 * w23)
-            # Each tap has a loop of its own: two of them may be the same place in dx.
-            for l in range(L):
-                y[tap[0] + l] += acc[l]
-            for l in range(L):
-                y[tap[1] + l] += acc[l + L]
-            for l in range(L):
-                y[tap[2] + l] += acc[l + 2 * L]
-
-
 cdef inline void dpooled_row(
     const Linear* linear, const floating* dlogits, const floating* dpooled, Py_ssize_t row,
     Py_ssize_t Q, floating* d
@@ -303,11 +269,11 @@ cdef inline void dpooled_row(
         memcpy(d, dpooled + row * L, Q * L * sizeof(floating))
 
 
-cdef void block_backward_3x3(
+cdef void first_block_backward_3x3(
     const Block* block, const floating* x, const floating* winner, const floating* dpooled,
     const Linear* linear, const floating* dlogits, floating* d, floating* dw, floating* dbias
 ) noexcept nogil:
-    """``block_backward`` for 3x3 kernels where nobody wants dx; d (Q, L) is scratch.
+    """``first_block_backward`` for 3x3 kernels; d (Q, L) is scratch.
 
     It holds 9 sums and two rows of a window: more than 16 registers.
     """
@@ -326,27 +292,23 @@ cdef void block_backward_3x3(
                 )
 
 
-cdef void block_backward(
+cdef void first_block_backward(
     const Block* block, const floating* x, const floating* winner, const floating* dpooled,
-    const Linear* linear, const floating* dlogits, floating* dz, floating* dw, floating* dbias,
-    floating* dx
+    const Linear* linear, const floating* dlogits, floating* dz, floating* dw, floating* dbias
 ) noexcept nogil:
-    """dw (K, T, L) and dbias (K, L) += the gradients of one lane block; dx (C, H, W, L) = its own.
+    """dw (K, T, L) and dbias (K, L) += the gradients of one lane block.
 
-    dpooled (K, P, Q, L) is NULL after the last block: there the gradient of the pooled values is
-    computed row by row from dlogits (M, L) as it is needed. dx is NULL where nobody wants it.
-    K and T are rounded up to whole tiles in dw and dbias. dz is scratch.
+    dpooled (K, P, Q, L) is NULL if there is no later block: then the gradient of the pooled values
+    is computed row by row from dlogits (M, L) as it is needed. K and T are rounded up to whole
+    tiles in dw and dbias. dz is scratch.
     """
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef Py_ssize_t K = block.K, P = block.P, Q = block.Q, W = block.W
     cdef Py_ssize_t taps = round_up(block.T, TAP_TILE)
-    cdef const floating* w = <const floating*> block.filters
     cdef Py_ssize_t p, k, i, t, tile, row
-    if MANY_REGISTERS and dx == NULL and block.R == 3 and block.S == 3:
-        block_backward_3x3(block, x, winner, dpooled, linear, dlogits, dz, dw, dbias)
+    if MANY_REGISTERS and block.R == 3 and block.S == 3:
+        first_block_backward_3x3(block, x, winner, dpooled, linear, dlogits, dz, dw, dbias)
         return
-    if dx != NULL:
-        fill_zero(dx, block.C * block.H * W * L)
     for p in range(P):
         for tile in range((K + FILTER_TILE - 1) // FILTER_TILE):
             k = tile * FILTER_TILE
@@ -365,12 +327,6 @@ cdef void block_backward(
                         x + 2 * p * W * L, block.tap + TAP_TILE * t, W, dz, Q, taps * L,
                         dw + (k * taps + TAP_TILE * t) * L
                     )
-            if dx != NULL:
-                for t in range(taps // TAP_TILE):
-                    dx_tile(
-                        w + k * taps + TAP_TILE * FILTER_TILE * t, block.tap + TAP_TILE * t, W,
-                        dz, Q, dx + 2 * p * W * L
-                    )
 
 
 cdef void sum_lanes(const floating* lanes, Py_ssize_t n, floating* out) noexcept nogil:
@@ -382,3 +338,10 @@ cdef void sum_lanes(const floating* lanes, Py_ssize_t n, floating* out) noexcept
         for l in range(L):
             total += lanes[i * L + l]
         out[i] = total
+
+
+cdef void add_up_taps(const Block* block, const floating* dw, floating* dweight) noexcept nogil:
+    """dweight (K, T) = the sums over the lanes of dw (K, T, L), whose T is rounded up."""
+    cdef Py_ssize_t k, row = padded_taps(block) * (VECTOR_BYTES // sizeof(floating))
+    for k in range(block.K):
+        sum_lanes(dw + k * row, block.T, dweight + k * block.T)

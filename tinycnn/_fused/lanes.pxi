@@ -31,6 +31,11 @@ cdef enum:
     # Filters and taps that one step of the gradients works on; weights are padded to multiples.
     FILTER_TILE = 4
     TAP_TILE = 3
+    # Runs that one step works on; filters are padded to a multiple.
+    RUN_TILE = 3
+    # Images whose windows alternate: those of one image overlap, and the processor would wait for
+    # one window's dx to be stored before it can load the next one's.
+    ALTERNATING = 2
 
 
 def lane_count(Py_ssize_t itemsize):

@@ -17,6 +17,8 @@ cdef struct Block:
     int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
     void* filters  # [tile of 4 filters, tap, filter], 0 behind the last filter and tap
     void* biases  # (K,), 0 behind the last filter
+    int64_t* run  # after the first block: offset of each run of a filter in (H, W, C), and
+    void* filter_runs  # the filters in runs, (K, runs, L)
     double largest_weight
     double largest_bias
 
@@ -34,12 +36,17 @@ cdef struct Slot:
     void* pooled[MAX_BLOCKS]  # (K, P, Q, L); the last block's: (group, F, L)
     void* winner[MAX_BLOCKS]  # (K, P, Q, L)
     void* dpooled[MAX_BLOCKS]  # (K, P, Q, L), of all but the last block
-    void* dw[MAX_BLOCKS]  # (K, T, L), K and T rounded up
+    void* dw[MAX_BLOCKS]  # (K, T, L), K and T rounded up; after the first block (K, runs, L)
     void* dbias[MAX_BLOCKS]  # (K, L), rounded up
     void* hidden  # (group, hidden.M, L)
     void* dhidden  # the same
     void* logits  # (group, M, L)
     void* dz  # [4 filters, 4 positions, Q, L]
+    void* images  # (L, H, W, C), padded, of the inputs of a block after the first
+    void* dimages  # their gradient
+    void* dmap  # (P, Q, L)
+    void* open_winners  # (windows,) of one filter in the images that alternate
+    void* open_gradients  # the same
     void* words  # (H * W / 4, L) of one channel, rounded up
     void* moved  # (L, C, H, W) of pixels in any format
     void* gradient  # (n_parameters,) of one group
@@ -89,6 +96,13 @@ cdef Py_ssize_t padded_filters(const Block* block) noexcept nogil:
     return round_up(block.K, FILTER_TILE)
 
 
+cdef Py_ssize_t dweight_size(const Block* block, Py_ssize_t i, Py_ssize_t L) noexcept nogil:
+    """Values that the gradient of the filters of block i takes while it is summed."""
+    if i == 0:
+        return padded_filters(block) * padded_taps(block) * L
+    return block.K * padded_runs(block, L) * L
+
+
 cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
     """Cut n_bytes off the memory, and what is missing to the next cache line."""
     cdef char* start = memory[0]
@@ -99,13 +113,16 @@ cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
 cdef Py_ssize_t lay_out_tables(Network* net, char* memory, Py_ssize_t item) noexcept nogil:
     """Point the blocks' tables into the memory; return the bytes they take."""
     cdef char* end = memory
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, L = VECTOR_BYTES // item
     cdef Block* block
     for i in range(net.n_blocks):
         block = &net.blocks[i]
         block.tap = <int64_t*> take(&end, padded_taps(block) * sizeof(int64_t))
         block.filters = take(&end, padded_filters(block) * padded_taps(block) * item)
         block.biases = take(&end, padded_filters(block) * item)
+        if i > 0:
+            block.run = <int64_t*> take(&end, padded_runs(block, L) * sizeof(int64_t))
+            block.filter_runs = take(&end, block.K * padded_runs(block, L) * L * item)
     return end - memory
 
 
@@ -117,7 +134,7 @@ cdef Py_ssize_t lay_out_slot(
     group is the number of lane blocks in a group. What only training needs is left out without it.
     """
     cdef char* end = memory
-    cdef Py_ssize_t i, maps, n, L = VECTOR_BYTES // item, widest = 0
+    cdef Py_ssize_t i, maps, n, L = VECTOR_BYTES // item, image = 0, windows = 0
     cdef const Block* block = &net.blocks[0]
     slot.words = take(&end, round_up(block.H * block.W, 4) * L)
     slot.x = take(&end, block.C * block.H * block.W * L * item)
@@ -125,12 +142,14 @@ cdef Py_ssize_t lay_out_slot(
         block = &net.blocks[i]
         maps = block.K * block.P * block.Q * L * item
         n = group if i == net.n_blocks - 1 else 1
-        widest = max(widest, block.Q)
+        if i > 0:
+            image = max(image, padded_image(block, L))
+            windows = max(windows, block.P * block.Q)
         slot.winner[i] = take(&end, maps)
         slot.pooled[i] = take(&end, n * maps)
         if training:
             slot.dpooled[i] = take(&end, maps if i < net.n_blocks - 1 else 0)
-            slot.dw[i] = take(&end, padded_filters(block) * padded_taps(block) * L * item)
+            slot.dw[i] = take(&end, dweight_size(block, i, L) * item)
             slot.dbias[i] = take(&end, padded_filters(block) * L * item)
     slot.hidden = take(&end, group * net.hidden.M * L * item)
     slot.logits = take(&end, group * net.linear.M * L * item)
@@ -138,7 +157,12 @@ cdef Py_ssize_t lay_out_slot(
         block = &net.blocks[0]
         slot.moved = take(&end, block.C * block.H * block.W * L * sizeof(double))
         slot.dhidden = take(&end, group * net.hidden.M * L * item)
-        slot.dz = take(&end, FILTER_TILE * 4 * widest * L * item)
+        slot.dz = take(&end, FILTER_TILE * 4 * block.Q * L * item)
+        slot.images = take(&end, L * image * item)
+        slot.dimages = take(&end, L * image * item)
+        slot.dmap = take(&end, windows * L * item)
+        slot.open_winners = take(&end, ALTERNATING * windows * sizeof(int64_t))
+        slot.open_gradients = take(&end, ALTERNATING * windows * item)
         slot.gradient = take(&end, net.n_parameters * item)
         slot.total = take(&end, net.n_parameters * sizeof(double))
     return end - memory
@@ -200,6 +224,9 @@ cdef void prepare(Network* net, const floating* flat, char* tables) noexcept nog
     for i in range(net.n_blocks):
         fill_taps(&net.blocks[i], VECTOR_BYTES // sizeof(floating))
         fill_filters(&net.blocks[i], flat, net.bias)
+        if i > 0:
+            fill_runs(&net.blocks[i], VECTOR_BYTES // sizeof(floating))
+            fill_filter_runs(&net.blocks[i], flat + net.blocks[i].weight_at)
     point_at(&net.hidden, flat, net.bias)
     point_at(&net.linear, flat, net.bias)
 

@@ -129,7 +129,6 @@ cdef void lane_block_backward(
     """From the gradient of the logits to that of all conv blocks, added to the slot's dw, dbias."""
     cdef const Linear* linear = &net.linear
     cdef const floating* dpooled = NULL
-    cdef const floating* x
     cdef floating* dx
     cdef floating* dhidden
     cdef Py_ssize_t i, n = net.hidden.M * (VECTOR_BYTES // sizeof(floating))
@@ -138,14 +137,18 @@ cdef void lane_block_backward(
         linear_backward_row(linear, 0, net.hidden.M, dlogits, dhidden)
         lanes_relu_backward(<const floating*> slot.hidden + b * n, n, dhidden)
         linear, dlogits = &net.hidden, dhidden
-    for i in range(net.n_blocks - 1, -1, -1):
-        x = <const floating*> (slot.pooled[i - 1] if i > 0 else slot.x)
-        dx = <floating*> slot.dpooled[i - 1] if i > 0 else NULL
-        block_backward(
-            &net.blocks[i], x, <const floating*> slot.winner[i], dpooled, linear, dlogits,
-            <floating*> slot.dz, <floating*> slot.dw[i], <floating*> slot.dbias[i], dx
+    for i in range(net.n_blocks - 1, 0, -1):
+        dx = <floating*> slot.dpooled[i - 1]
+        later_block_backward(
+            &net.blocks[i], slot, <const floating*> slot.pooled[i - 1],
+            <const floating*> slot.winner[i], dpooled, linear, dlogits, <floating*> slot.dw[i],
+            <floating*> slot.dbias[i], dx
         )
         dpooled = dx
+    first_block_backward(
+        &net.blocks[0], <const floating*> slot.x, <const floating*> slot.winner[0], dpooled, linear,
+        dlogits, <floating*> slot.dz, <floating*> slot.dw[0], <floating*> slot.dbias[0]
+    )
 
 
 cdef double group_gradient(
@@ -155,13 +158,12 @@ cdef double group_gradient(
     cdef Network* net = &job.net
     cdef Block* block
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), M = net.linear.M
-    cdef Py_ssize_t b = 0, i, k, count
+    cdef Py_ssize_t b = 0, i, count
     cdef floating* logits
-    cdef floating* dw
     cdef double bound, loss = 0
     for i in range(net.n_blocks):
         block = &net.blocks[i]
-        fill_zero(<floating*> slot.dw[i], padded_filters(block) * padded_taps(block) * L)
+        fill_zero(<floating*> slot.dw[i], dweight_size(block, i, L))
         fill_zero(<floating*> slot.dbias[i], padded_filters(block) * L)
     while first < last:
         count = min(L, last - first)
@@ -174,12 +176,10 @@ cdef double group_gradient(
         b += 1
     for i in range(net.n_blocks):
         block = &net.blocks[i]
-        dw = <floating*> slot.dw[i]
-        for k in range(block.K):
-            sum_lanes(
-                dw + k * padded_taps(block) * L, block.T,
-                gradient + block.weight_at + k * block.T
-            )
+        if i == 0:
+            add_up_taps(block, <const floating*> slot.dw[i], gradient + block.weight_at)
+        else:
+            read_runs(block, <const floating*> slot.dw[i], gradient + block.weight_at)
         if net.bias:
             sum_lanes(<floating*> slot.dbias[i], block.K, gradient + block.bias_at)
     linear_gradients(
