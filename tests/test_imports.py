@@ -48,7 +48,8 @@ ALLOWED = {
     "checkpoint": {"callbacks", "data", "model_file", "network", "_checks"},
     "model_file": {"network", "architecture", "data"},
     "callbacks": {"network", "optim", "_checks"},  # the first two for type checking alone
-    "network": {"architecture", "engine", "functional", "_checks"},
+    "sklearn": CORE | {"weighting"},
+    "network": {"architecture", "engine", "functional", "weighting", "_checks"},
     "engine": {"architecture", "_checks", "_dispatch", "_parallel"},
     "_parallel": {"_checks", "_dispatch"},
     "_dispatch": {"_kernels"},

@@ -72,9 +72,12 @@ class Pixels:
         self.scale = scale
         self.shift = shift
 
-    def moments(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def moments(
+        self, weights: npt.NDArray[np.float64] | None = None
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Compute mean and standard deviation (C,) of each channel, before the scaling.
 
+        Images count by their weights (N,), not all of which are 0, if there are any.
         The deviation of equal pixels is exactly 0, and not finite where a pixel is not.
         """
         C = len(self.scale)
@@ -83,8 +86,9 @@ class Pixels:
         kernels.plane_moments[self.type_name](planes, mean.reshape(-1), squares.reshape(-1))
         with np.errstate(over="ignore", invalid="ignore"):
             apart = mean - mean[0]  # exactly 0 where all images have the same mean
-            center = apart.mean(axis=0)
-            variance = (squares / planes.shape[1] + (apart - center) ** 2).mean(axis=0)
+            center = np.average(apart, axis=0, weights=weights)
+            spread = squares / planes.shape[1] + (apart - center) ** 2
+            variance = np.average(spread, axis=0, weights=weights)
         return mean[0] + center, np.sqrt(variance)
 
 
@@ -101,6 +105,7 @@ class Engine:
         self.dtype = dtype
         self.hidden = architecture.hidden
         self.n_classes = architecture.n_classes
+        self.n_features = architecture.hidden or architecture.n_features
         self.n_parameters = architecture.n_parameters
         self.bias = architecture.bias
         self.shapes = np.array(
@@ -130,17 +135,35 @@ class Engine:
 
         Also returns whether all pixels were finite numbers.
         """
-        logits = np.empty((pixels.n_images, self.n_classes), self.dtype)
+        return self._outputs(flat, pixels, n_threads, self.n_classes, self.n_classes)
+
+    def features(
+        self, flat: FloatArray, pixels: Pixels, n_threads: int | None = None
+    ) -> tuple[FloatArray, bool]:
+        """Compute what the last layer sees (N, n_features); else as :meth:`logits`."""
+        return self._outputs(flat, pixels, n_threads, 0, self.n_features)
+
+    def _outputs(
+        self,
+        flat: FloatArray,
+        pixels: Pixels,
+        n_threads: int | None,
+        n_classes: int,
+        width: int,
+    ) -> tuple[FloatArray, bool]:
+        """Compute the outputs (N, width) of the last layer, or of the one before for no classes."""
+        outputs = np.empty((pixels.n_images, width), self.dtype)
         if pixels.n_images == 0:
-            return logits, True
+            return outputs, True
         n_groups = math.ceil(pixels.n_images / self.group_images)
         threads = min(resolve_threads(n_threads), n_groups)
         with borrowed_pool(threads) as pool:
-            all_finite = kernels.logits[_FLOATS[self.dtype], pixels.type_name](
+            all_finite = kernels.outputs[_FLOATS[self.dtype], pixels.type_name](
                 pool,
                 threads,
                 self.shapes,
                 self.hidden,
+                n_classes,
                 self.bias,
                 flat,
                 pixels.values,
@@ -152,9 +175,9 @@ class Engine:
                 self.group,
                 _aligned(np.empty, 1, self.table_bytes)[0],
                 _aligned(np.empty, threads, self.predicting_bytes),
-                logits,
+                outputs,
             )
-        return logits, bool(all_finite)
+        return outputs, bool(all_finite)
 
 
 class BatchGradients:

@@ -40,6 +40,7 @@ from tinycnn.functional import (
     relu_forward,
     softmax,
 )
+from tinycnn.weighting import checked_weights
 
 # Bytes 0..255 and floats 0..1 are the same greys.
 BYTE_SCALE = 1 / 255
@@ -178,7 +179,9 @@ class CNN:
                 fan_in = weight[0].size
                 weight[...] = rng.normal(0.0, np.sqrt(gain / fan_in), weight.shape)
 
-    def standardize(self, images: npt.ArrayLike) -> None:
+    def standardize(
+        self, images: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> None:
         """Learn mean and standard deviation of each channel, to bring input to 0 and 1.
 
         To be called once, with the training images, before training: the parameters learned
@@ -189,17 +192,24 @@ class CNN:
         ----------
         images : (N, C, H, W)
             N at least 1. Bytes or finite floats; may be a ``numpy.memmap``.
+        sample_weight : (N,), optional
+            How much each image counts: finite, not negative and not all 0.
 
         Raises
         ------
         ValueError
-            If images have another shape than the network's, there is none, or a pixel is not a
-            finite number. What was learned before then stays.
+            If images have another shape than the network's, there is none, a pixel is not a finite
+            number, or the weights do not fit. What was learned before then stays.
         """
         images = self.as_images(images)
         if len(images) == 0:
             raise ValueError("images: at least one image is needed, got 0")
-        mean, std = self.pixels(images).moments()
+        weights = None
+        if sample_weight is not None:
+            weights = checked_weights("sample_weight", sample_weight, len(images), "image")
+            if not weights.any():
+                raise ValueError("sample_weight: all weights are 0; at least one must be above")
+        mean, std = self.pixels(images).moments(weights)
         if not np.isfinite(std).all():
             require_finite("images", images, self.flat.dtype)
         unit = BYTE_SCALE if images.dtype == np.uint8 else 1.0
@@ -288,6 +298,18 @@ class CNN:
         if not all_finite:
             require_finite("images", images, self.flat.dtype)
         return logits
+
+    def features(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
+        """Compute what the last layer sees (N, n_features) of each image; else as :meth:`logits`.
+
+        That is the hidden layer's output where there is one, else the last block's, flattened in
+        the order filter, row, column. No value is negative: both end in a ReLU.
+        """
+        images = self.as_images(images)
+        features, all_finite = self.engine.features(self.flat, self.pixels(images), n_threads)
+        if not all_finite:
+            require_finite("images", images, self.flat.dtype)
+        return features
 
     def predict_proba(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
         """Compute the probability (N, n_classes) of each class; arguments as for :meth:`logits`."""

@@ -53,7 +53,7 @@ def image_weights(
         return None
     weights = np.ones(len(labels))
     if sample_weight is not None:
-        weights *= _checked_weights("sample_weight", sample_weight, len(labels), "image")
+        weights *= checked_weights("sample_weight", sample_weight, len(labels), "image")
     with np.errstate(over="ignore", invalid="ignore"):
         if class_weight is not None:
             counts = np.bincount(labels[training], weights[training], n_classes)
@@ -86,7 +86,7 @@ def _class_weights(
                 )
             result[int(label)] = as_rate(f"class_weight[{label}]", weight)
         return result
-    return _checked_weights("class_weight", class_weight, n_classes, "class")
+    return checked_weights("class_weight", class_weight, n_classes, "class")
 
 
 def _balanced_weights(counts: npt.NDArray[Any]) -> FloatArray:
@@ -97,8 +97,9 @@ def _balanced_weights(counts: npt.NDArray[Any]) -> FloatArray:
     return result
 
 
-def _checked_weights(name: str, values: Any, length: int, what: str) -> FloatArray:
-    array: FloatArray = as_array(name, values).astype(np.float64)
+def checked_weights(name: str, values: Any, length: int, what: str) -> npt.NDArray[np.float64]:
+    """Return one weight for each of a number of images or classes as float64, checked."""
+    array = as_array(name, values).astype(np.float64)
     require_ndim(name, array, 1)
     if len(array) != length:
         plural = "es" if what == "class" else "s"

@@ -258,28 +258,34 @@ cdef void add_chunks(
         first += length
 
 
-cdef void group_logits(
+cdef void group_outputs(
     Job* job, Py_ssize_t group, Py_ssize_t slot_number, floating* out
 ) noexcept nogil:
-    """Logits (images, M) of one group of images."""
+    """Logits (images, M) or, without output layer, features (images, F) of one group of images."""
     cdef Slot slot
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), M = job.net.linear.M
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), n_blocks = job.net.n_blocks
+    cdef Py_ssize_t n = job.net.linear.M if job.net.linear.M > 0 else job.net.linear.F
     cdef Py_ssize_t first = group * job.group * L, last = min(first + job.group * L, job.count)
-    cdef Py_ssize_t l, m, count
-    cdef floating* logits
+    cdef Py_ssize_t l, i, count
+    cdef const floating* values
     cdef double bound
     lay_out_slot(
         &job.net, &slot, job.slots + slot_number * job.slot_bytes, sizeof(floating), job.group,
         False
     )
-    logits = <floating*> slot.logits
+    if job.net.linear.M > 0:
+        values = <const floating*> slot.logits
+    elif job.net.hidden.M > 0:
+        values = <const floating*> slot.hidden
+    else:
+        values = <const floating*> slot.pooled[n_blocks - 1]
     while first < last:
         count = min(L, last - first)
         bound = load_lane_block(job, &slot, job.first + first, count, <floating*> slot.x)
-        lane_block_forward(&job.net, &slot, bound, 0, logits)
+        lane_block_forward(&job.net, &slot, bound, 0, <floating*> slot.logits)
         for l in range(count):
-            for m in range(M):
-                out[(first + l) * M + m] = logits[m * L + l]
+            for i in range(n):
+                out[(first + l) * n + i] = values[i * L + l]
         first += L
 
 
@@ -291,12 +297,12 @@ cdef void double_chunk_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcep
     chunk_gradient(<Job*> job, task, slot, <double*> (<Job*> job).out)
 
 
-cdef void float_logits_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
-    group_logits(<Job*> job, task, slot, <float*> (<Job*> job).out)
+cdef void float_outputs_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
+    group_outputs(<Job*> job, task, slot, <float*> (<Job*> job).out)
 
 
-cdef void double_logits_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
-    group_logits(<Job*> job, task, slot, <double*> (<Job*> job).out)
+cdef void double_outputs_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
+    group_outputs(<Job*> job, task, slot, <double*> (<Job*> job).out)
 
 
 cdef void set_images(
@@ -369,16 +375,20 @@ def loss_and_gradient(
     return loss
 
 
-def logits(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t hidden, bint bias,
-    const floating[::1] flat, const pixel[::1] images, const int64_t[::1] order, Py_ssize_t first,
-    Py_ssize_t count, const double[::1] scale, const double[::1] shift, Py_ssize_t group,
-    uint8_t[::1] tables, uint8_t[:, ::1] slots, floating[:, ::1] out
+def outputs(
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t hidden,
+    Py_ssize_t M, bint bias, const floating[::1] flat, const pixel[::1] images,
+    const int64_t[::1] order, Py_ssize_t first, Py_ssize_t count, const double[::1] scale,
+    const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
+    floating[:, ::1] out
 ):
-    """Fill out (count, M) with the images' logits; return whether all pixels were finite."""
+    """Fill out (count, M) with the images' logits; return whether all pixels were finite.
+
+    With M = 0, out (count, F) is filled with the features that the output layer would see.
+    """
     cdef Job job
     cdef Py_ssize_t n_groups, images_per_group = group * (VECTOR_BYTES // sizeof(floating))
-    read_shapes(&job.net, shapes, hidden, out.shape[1], bias)
+    read_shapes(&job.net, shapes, hidden, M, bias)
     set_images(&job, images, order, first, count, scale, shift)
     n_groups = (count + images_per_group - 1) // images_per_group
     job.group = group
@@ -388,7 +398,7 @@ def logits(
     with nogil:
         prepare(&job.net, &flat[0], <char*> &tables[0])
         if floating is float:
-            pool.run(float_logits_task, &job, n_groups, n_threads)
+            pool.run(float_outputs_task, &job, n_groups, n_threads)
         else:
-            pool.run(double_logits_task, &job, n_groups, n_threads)
+            pool.run(double_outputs_task, &job, n_groups, n_threads)
     return job.all_finite
