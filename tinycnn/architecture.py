@@ -30,6 +30,8 @@ class Architecture(NamedTuple):
         Whether conv and linear layers add a bias.
     hidden : int
         Units of the hidden fully connected layer, 0 where there is none.
+    padding : int
+        Zeros around every image.
     """
 
     image_shape: tuple[int, int, int]
@@ -38,11 +40,13 @@ class Architecture(NamedTuple):
     n_classes: int
     bias: bool
     hidden: int = 0
+    padding: int = 0
 
     @property
     def block_shapes(self) -> list[tuple[int, int, int]]:
         """Shape (C, H, W) of an image as it enters each block, and as it leaves the last one."""
-        shapes = [self.image_shape]
+        C, H, W = self.image_shape
+        shapes = [(C, H + 2 * self.padding, W + 2 * self.padding)]
         for K, (R, S) in zip(self.channels, self.kernel_sizes, strict=True):
             _, H, W = shapes[-1]
             shapes.append((K, (H - R + 1) // 2, (W - S + 1) // 2))
@@ -92,6 +96,7 @@ def make_architecture(
     n_classes: int,
     bias: bool,
     hidden: int = 0,
+    padding: int = 0,
 ) -> Architecture:
     """Check the arguments of :class:`tinycnn.CNN` of these names, and normalise them.
 
@@ -113,6 +118,7 @@ def make_architecture(
         as_count("n_classes", n_classes, 1),
         bool(bias),
         as_count("hidden", hidden, 0),
+        as_count("padding", padding, 0),
     )
     for depth, (_, P, Q) in enumerate(architecture.block_shapes):
         if P < 1 or Q < 1:

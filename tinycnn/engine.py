@@ -103,6 +103,7 @@ class Engine:
 
     def __init__(self, architecture: Architecture, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
+        self.padding = architecture.padding
         self.hidden = architecture.hidden
         self.n_classes = architecture.n_classes
         self.n_features = architecture.hidden or architecture.n_features
@@ -125,7 +126,13 @@ class Engine:
         self.group = max(1, min(GROUP_IMAGES // lanes, GROUP_BYTES // lane_block_bytes))
         self.group_images = self.group * lanes
         self.table_bytes, self.predicting_bytes, self.training_bytes = kernels.memory_needs(
-            self.shapes, self.hidden, self.n_classes, self.bias, dtype.itemsize, self.group
+            self.shapes,
+            self.padding,
+            self.hidden,
+            self.n_classes,
+            self.bias,
+            dtype.itemsize,
+            self.group,
         )
 
     def logits(
@@ -162,6 +169,7 @@ class Engine:
                 pool,
                 threads,
                 self.shapes,
+                self.padding,
                 self.hidden,
                 n_classes,
                 self.bias,
@@ -284,6 +292,7 @@ class BatchGradients:
             self._pool,
             self._threads,
             engine.shapes,
+            engine.padding,
             engine.hidden,
             engine.n_classes,
             engine.bias,

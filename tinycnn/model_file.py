@@ -26,7 +26,7 @@ from tinycnn.architecture import Architecture, make_architecture
 from tinycnn.data.archive import open_archive, read_array, write_archive
 from tinycnn.network import CNN
 
-# Version 1 knew neither hidden layers nor standardised input.
+# Version 1 knew neither hidden layers nor padded or standardised input.
 FORMAT_VERSION = 2
 METADATA_KEY = "tinycnn"
 
@@ -171,6 +171,7 @@ def _read_architecture(path: Path, metadata: dict[str, Any]) -> Architecture:
             described.n_classes,
             described.bias,
             described.hidden,
+            described.padding,
         )
 
 
@@ -201,6 +202,7 @@ def _make_network(path: Path, metadata: dict[str, Any], architecture: Architectu
             metadata["dtype"],
             class_names=metadata["class_names"],
             hidden=architecture.hidden,
+            padding=architecture.padding,
         )
 
 

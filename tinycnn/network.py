@@ -95,6 +95,9 @@ class CNN:
     hidden : int
         Units of a fully connected layer with ReLU between the last block and the logits; 0 for
         none.
+    padding : int
+        Rows and columns of zeros that are put around every image before all else, on each side: a
+        filter then sees what stands at the border, as it sees the rest.
 
     Attributes
     ----------
@@ -131,9 +134,10 @@ class CNN:
         seed: int | None = 0,
         class_names: Sequence[str] | None = None,
         hidden: int = 0,
+        padding: int = 0,
     ) -> None:
         self.architecture = make_architecture(
-            image_shape, channels, kernel_size, n_classes, bias, hidden
+            image_shape, channels, kernel_size, n_classes, bias, hidden, padding
         )
         self.class_names = _checked_class_names(class_names, self.architecture.n_classes)
         self._flat: FloatArray = np.zeros(self.architecture.n_parameters, _float_dtype(dtype))
@@ -142,11 +146,12 @@ class CNN:
         self._initialise(np.random.default_rng(as_seed("seed", seed)))
 
     def __repr__(self) -> str:
-        image_shape, channels, kernel_sizes, n_classes, bias, hidden = self.architecture
+        image_shape, channels, kernel_sizes, n_classes, bias, hidden, padding = self.architecture
         return (
             f"CNN(image_shape={image_shape}, channels={channels}, "
             f"kernel_size={list(kernel_sizes)}, n_classes={n_classes}, bias={bias}, "
-            f"dtype='{self.flat.dtype}'{f', hidden={hidden}' if hidden else ''})"
+            f"dtype='{self.flat.dtype}'{f', hidden={hidden}' if hidden else ''}"
+            f"{f', padding={padding}' if padding else ''})"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -345,8 +350,7 @@ class CNN:
 
     def pixels(self, images: npt.NDArray[Any]) -> Pixels:
         """Hand images that :meth:`as_images` has checked over to the fast kernels."""
-        unit = BYTE_SCALE if images.dtype == np.uint8 else 1.0
-        return Pixels(images, unit / self.input_std, -self.input_mean / self.input_std)
+        return Pixels(images, *self._scaling(images.dtype))
 
     @cached_property
     def engine(self) -> Engine:
@@ -356,12 +360,19 @@ class CNN:
     def _as_input(self, images: npt.ArrayLike) -> FloatArray:
         """Bring images to the scale and dtype that the first layer computes with."""
         images = self.as_images(images)
-        pixels = self.pixels(images)
-        dtype = self.flat.dtype
-        x = images.astype(dtype)
-        x *= pixels.scale.astype(dtype)[:, None, None]
-        x += pixels.shift.astype(dtype)[:, None, None]
+        border, dtype = self.architecture.padding, self.flat.dtype
+        x = np.pad(images, ((0, 0), (0, 0), (border, border), (border, border))).astype(dtype)
+        scale, shift = (value.astype(dtype)[:, None, None] for value in self._scaling(images.dtype))
+        x *= scale
+        x += shift
         return x
+
+    def _scaling(
+        self, dtype: np.dtype[Any]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Tell scale and shift (C,) of pixels of a dtype on their way to the first layer."""
+        unit = BYTE_SCALE if dtype == np.uint8 else 1.0
+        return unit / self.input_std, -self.input_mean / self.input_std
 
     def _layer(self, layer: str) -> list[FloatArray]:
         """Weight of the layer and, if there is one, its bias."""

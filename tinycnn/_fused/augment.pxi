@@ -1,4 +1,26 @@
-"""Augmentation: an image as it might have been taken, a few pixels aside or mirrored."""
+"""Images before they are packed: with a border, and as they might have been taken."""
+
+
+cdef void pad_image(
+    const pixel* image, Py_ssize_t C, Py_ssize_t H, Py_ssize_t W, Py_ssize_t padding, pixel* out
+) noexcept nogil:
+    """out (C, H + 2 * padding, W + 2 * padding) = the image with zeros around it."""
+    cdef Py_ssize_t c, h, w, wide = W + 2 * padding
+    for c in range(C):
+        for w in range(padding * wide):
+            out[w] = 0
+        out += padding * wide
+        for h in range(H):
+            for w in range(padding):
+                out[w] = 0
+            memcpy(out + padding, image, W * sizeof(pixel))
+            for w in range(padding + W, wide):
+                out[w] = 0
+            image += W
+            out += wide
+        for w in range(padding * wide):
+            out[w] = 0
+        out += padding * wide
 
 
 cdef void move_image(

@@ -25,6 +25,7 @@ cdef struct Block:
 cdef struct Network:
     Py_ssize_t n_blocks
     Py_ssize_t n_parameters
+    Py_ssize_t padding  # zeros around every image; the first block's H and W count them
     bint bias
     Linear hidden  # M is 0 where there is none
     Linear linear
@@ -48,18 +49,21 @@ cdef struct Slot:
     void* open_winners  # (windows,) of one filter in the images that alternate
     void* open_gradients  # the same
     void* words  # (H * W / 4, L) of one channel, rounded up
-    void* moved  # (L, C, H, W) of pixels in any format
+    void* placed  # (L, C, H, W) of pixels in any format, padded and moved
+    void* padded  # (C, H, W) of one image on its way there
     void* gradient  # (n_parameters,) of one group
     void* total  # (n_parameters,) of all groups of a chunk, in double
 
 
 cdef void read_shapes(
-    Network* net, const int64_t[:, ::1] shapes, Py_ssize_t hidden, Py_ssize_t M, bint bias
+    Network* net, const int64_t[:, ::1] shapes, Py_ssize_t padding, Py_ssize_t hidden,
+    Py_ssize_t M, bint bias
 ):
     """Fill in all shapes; each row of shapes is (C, H, W, K, R, S) of a block."""
     cdef Py_ssize_t i, at = 0, F = 0
     cdef Block* block
     net.n_blocks = shapes.shape[0]
+    net.padding = padding
     net.bias = bias
     for i in range(net.n_blocks):
         block = &net.blocks[i]
@@ -138,6 +142,9 @@ cdef Py_ssize_t lay_out_slot(
     cdef const Block* block = &net.blocks[0]
     slot.words = take(&end, round_up(block.H * block.W, 4) * L)
     slot.x = take(&end, block.C * block.H * block.W * L * item)
+    if training or net.padding > 0:
+        slot.placed = take(&end, block.C * block.H * block.W * L * sizeof(double))
+        slot.padded = take(&end, block.C * block.H * block.W * sizeof(double))
     for i in range(net.n_blocks):
         block = &net.blocks[i]
         maps = block.K * block.P * block.Q * L * item
@@ -154,8 +161,6 @@ cdef Py_ssize_t lay_out_slot(
     slot.hidden = take(&end, group * net.hidden.M * L * item)
     slot.logits = take(&end, group * net.linear.M * L * item)
     if training:
-        block = &net.blocks[0]
-        slot.moved = take(&end, block.C * block.H * block.W * L * sizeof(double))
         slot.dhidden = take(&end, group * net.hidden.M * L * item)
         slot.dz = take(&end, FILTER_TILE * 4 * block.Q * L * item)
         slot.images = take(&end, L * image * item)
@@ -169,13 +174,13 @@ cdef Py_ssize_t lay_out_slot(
 
 
 def memory_needs(
-    const int64_t[:, ::1] shapes, Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item,
-    Py_ssize_t group
+    const int64_t[:, ::1] shapes, Py_ssize_t padding, Py_ssize_t hidden, Py_ssize_t M, bint bias,
+    Py_ssize_t item, Py_ssize_t group
 ):
     """Return the bytes of the tables, of a slot that predicts, and of one that trains."""
     cdef Network net
     cdef Slot slot
-    read_shapes(&net, shapes, hidden, M, bias)
+    read_shapes(&net, shapes, padding, hidden, M, bias)
     return (
         lay_out_tables(&net, NULL, item),
         lay_out_slot(&net, &slot, NULL, item, group, False),

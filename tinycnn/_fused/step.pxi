@@ -56,26 +56,40 @@ cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
     return result
 
 
+cdef void place_image(
+    const Network* net, const pixel* image, const int8_t* move, pixel* padded, pixel* out
+) noexcept nogil:
+    """out (C, H, W) = the image, padded if the network does, moved if move is not NULL."""
+    cdef const Block* block = &net.blocks[0]
+    cdef Py_ssize_t C = block.C, H = block.H, W = block.W, padding = net.padding
+    if padding > 0:
+        padded = out if move == NULL else padded
+        pad_image(image, C, H - 2 * padding, W - 2 * padding, padding, padded)
+        image = padded
+    if move != NULL:
+        move_image(image, C, H, W, move[0], move[1], move[2], out)
+
+
 cdef void pack_lane_block(
     Job* job, Slot* slot, const pixel* images, Py_ssize_t first, Py_ssize_t count, floating* x
 ) noexcept nogil:
-    """Pack count images from the first one on, moved if they are to be."""
+    """Pack count images from the first one on, padded and moved if they are to be."""
     cdef const Block* block = &job.net.blocks[0]
     cdef const int64_t* order = job.order
-    cdef Py_ssize_t C = block.C, H = block.H, W = block.W, l, index
-    cdef const int8_t* move
-    cdef pixel* moved = <pixel*> slot.moved
-    if job.moves != NULL:
+    cdef Py_ssize_t size = block.H * block.W, border = 2 * job.net.padding, l, index
+    cdef Py_ssize_t n_pixels = block.C * (block.H - border) * (block.W - border)
+    cdef pixel* placed = <pixel*> slot.placed
+    if job.moves != NULL or border > 0:
         for l in range(count):
             index = first + l if order == NULL else order[first + l]
-            move = job.moves + 3 * index
-            move_image(
-                images + index * C * H * W, C, H, W, move[0], move[1], move[2],
-                moved + l * C * H * W
+            place_image(
+                &job.net, images + index * n_pixels,
+                NULL if job.moves == NULL else job.moves + 3 * index, <pixel*> slot.padded,
+                placed + l * block.C * size
             )
-        images, order, first = moved, NULL, 0
+        images, order, first = placed, NULL, 0
     pack(
-        images, order, first, count, C, H * W, job.scale, job.shift, <uint32_t*> slot.words, x
+        images, order, first, count, block.C, size, job.scale, job.shift, <uint32_t*> slot.words, x
     )
 
 
@@ -331,8 +345,8 @@ cdef void set_images(
 
 
 def loss_and_gradient(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t hidden,
-    Py_ssize_t M, bint bias, const floating[::1] flat, const pixel[::1] images,
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
+    Py_ssize_t hidden, Py_ssize_t M, bint bias, const floating[::1] flat, const pixel[::1] images,
     const int64_t[::1] order, Py_ssize_t first, Py_ssize_t count, const int8_t[:, ::1] moves,
     const int64_t[::1] labels, const double[::1] weights, double smoothing, double scale_loss,
     const double[::1] scale, const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables,
@@ -340,16 +354,16 @@ def loss_and_gradient(
 ):
     """Fill gradient with that of scale_loss * (sum of the images' losses); return that sum.
 
-    Each image is pixel * scale + shift, channel by channel, first moved by its row of moves if
-    there are any. The images are those numbered order[first], ... or, if order is empty, first,
-    ...; count of them. labels, weights (may be empty) and moves (may be empty) are of all images.
-    chunks (n_chunks, n_parameters), losses (n_chunks,), tables and slots (threads, bytes) are
-    scratch.
+    Each image is pixel * scale + shift, channel by channel, first padded, and moved by its row of
+    moves if there are any. The images are those numbered order[first], ... or, if order is empty,
+    first, ...; count of them. labels, weights (may be empty) and moves (may be empty) are of all
+    images. chunks (n_chunks, n_parameters), losses (n_chunks,), tables and slots (threads, bytes)
+    are scratch.
     """
     cdef Job job
     cdef Py_ssize_t c
     cdef double loss = 0
-    read_shapes(&job.net, shapes, hidden, M, bias)
+    read_shapes(&job.net, shapes, padding, hidden, M, bias)
     set_images(&job, images, order, first, count, scale, shift)
     if moves.shape[0] > 0:
         job.moves = &moves[0, 0]
@@ -376,8 +390,8 @@ def loss_and_gradient(
 
 
 def outputs(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t hidden,
-    Py_ssize_t M, bint bias, const floating[::1] flat, const pixel[::1] images,
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
+    Py_ssize_t hidden, Py_ssize_t M, bint bias, const floating[::1] flat, const pixel[::1] images,
     const int64_t[::1] order, Py_ssize_t first, Py_ssize_t count, const double[::1] scale,
     const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
     floating[:, ::1] out
@@ -388,7 +402,7 @@ def outputs(
     """
     cdef Job job
     cdef Py_ssize_t n_groups, images_per_group = group * (VECTOR_BYTES // sizeof(floating))
-    read_shapes(&job.net, shapes, hidden, M, bias)
+    read_shapes(&job.net, shapes, padding, hidden, M, bias)
     set_images(&job, images, order, first, count, scale, shift)
     n_groups = (count + images_per_group - 1) // images_per_group
     job.group = group
