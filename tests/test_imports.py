@@ -30,7 +30,7 @@ CORE = {
 ALLOWED = {
     "__init__": CORE,
     "__main__": {"cli"},
-    "cli": CORE | {"__init__"},
+    "cli": CORE | {"__init__", "automatic"},
     "contract": {"network", "engine", "_checks"},
     "training": {
         "network",
@@ -55,6 +55,7 @@ ALLOWED = {
     "_dispatch": {"_kernels"},
     "schedules": {"_checks"},
     "augmentation": {"_checks"},
+    "automatic": {"architecture"},
     "weighting": {"_checks"},
     "architecture": {"_checks"},
     "functional": {"_dispatch", "_checks"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -15,12 +14,24 @@ import numpy.typing as npt
 
 import tinycnn
 from tinycnn import data
+from tinycnn.augmentation import Augmentation
+from tinycnn.automatic import (
+    BATCH_SIZE,
+    LARGE_BATCH_SIZE,
+    LEAST_EPOCHS,
+    MANY_IMAGES,
+    MOST_EPOCHS,
+    auto_batch_size,
+    auto_channels,
+    auto_epochs,
+    auto_shift,
+)
 from tinycnn.callbacks import Callback, EarlyStopping, TrainingState
 from tinycnn.checkpoint import Checkpoint
 from tinycnn.data import Dataset
 from tinycnn.model_file import is_model_file, load_model, save_model
 from tinycnn.network import CNN
-from tinycnn.optim import SGD
+from tinycnn.optim import AdamW
 from tinycnn.schedules import OneCycle
 from tinycnn.training import evaluate, fit
 
@@ -29,10 +40,6 @@ TEST_FRACTION = 0.2
 SPLIT_SEED = 0  # the same images are held out by every command, whatever --seed says
 
 VALIDATION_FRACTION = 0.1  # of the training images, where --patience asks when to stop
-
-# The default number of epochs: a small training set is gone through more often.
-IMAGES_SHOWN = 100_000
-MIN_EPOCHS, MAX_EPOCHS = 10, 100
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C has ended
@@ -89,26 +96,8 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help=DATA_HELP)
     parser.add_argument("-o", "--output", default="model.npz", help="where the model is saved")
-    parser.add_argument(
-        "--channels", type=int, nargs="+", default=[8], metavar="K", help="filters of each block"
-    )
-    parser.add_argument("--kernel-size", type=int, default=3, metavar="R", help="filters are R x R")
-    parser.add_argument(
-        "--epochs",
-        type=int,
-        metavar="N",
-        help="passes over the training images; unless given, as many as show the network "
-        f"{IMAGES_SHOWN} images, at least {MIN_EPOCHS} and at most {MAX_EPOCHS}",
-    )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per update")
-    parser.add_argument(
-        "--lr",
-        type=float,
-        default=0.05,
-        help="highest learning rate: reached after a fifth of the training, then falling to 0",
-    )
-    parser.add_argument("--momentum", type=float, default=0.9, help="share of velocity kept")
-    parser.add_argument("--weight-decay", type=float, default=1e-3, help="L2 penalty")
+    _add_network(parser)
+    _add_training(parser)
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and shuffling")
     parser.add_argument(
         "--patience",
@@ -126,6 +115,60 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_image_size(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=run_train)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--channels",
+        type=int,
+        nargs="+",
+        metavar="K",
+        help="filters of each block; unless given, one to three blocks, as many as the images are "
+        "large enough for",
+    )
+    parser.add_argument("--kernel-size", type=int, default=3, metavar="R", help="filters are R x R")
+    parser.add_argument(
+        "--hidden", type=int, default=0, metavar="N", help="units of a hidden fully connected layer"
+    )
+    parser.add_argument(
+        "--padding", type=int, default=1, metavar="N", help="pixels of zeros around each image"
+    )
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes over the training images; unless given, the fewer the more images there are, "
+        f"from {LEAST_EPOCHS} to {MOST_EPOCHS}",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help=f"images per update; unless given, {BATCH_SIZE}, from {MANY_IMAGES} images on "
+        f"{LARGE_BATCH_SIZE}",
+    )
+    parser.add_argument(
+        "--lr",
+        type=float,
+        default=0.01,
+        help="highest learning rate: reached after a third of the training, then falling to 0",
+    )
+    parser.add_argument("--weight-decay", type=float, default=0.01, help="that of AdamW")
+    parser.add_argument(
+        "--shift",
+        type=int,
+        metavar="N",
+        help="in every epoch, move each image by up to N pixels; unless given, 1, and 0 for tiny "
+        "images",
+    )
+    parser.add_argument(
+        "--flip",
+        action="store_true",
+        help="in every epoch, mirror half of the images left to right; not for letters and digits",
+    )
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -184,20 +227,13 @@ def run_train(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--checkpoint: {output} is where the model is saved; choose another")
     source = _load_source(arguments.data, _image_size(arguments))
     train_set, test_set = source.train, source.test
-    net = CNN(
-        train_set.images.shape[1:],
-        arguments.channels,
-        arguments.kernel_size,
-        len(train_set.class_names),
-        seed=arguments.seed,
-        class_names=train_set.class_names,
-    )
+    net = _make_network(train_set, arguments)
+    if arguments.epochs is None:
+        arguments.epochs = auto_epochs(len(train_set.images))
     print(
         f"training on {len(train_set.images)} images of {source.name}, "
         f"{len(test_set.images)} held out for the test\n{net}: {net.flat.size} parameters"
     )
-    if arguments.epochs is None:
-        arguments.epochs = _default_epochs(len(train_set.images))
     start = time.perf_counter()
     _fit_or_keep(net, train_set, arguments, output)
     seconds = time.perf_counter() - start
@@ -243,18 +279,36 @@ def run_info(arguments: argparse.Namespace) -> None:
     net = load_model(arguments.model)
     shapes = net.architecture.block_shapes
     print(f"{arguments.model}: {net.flat.size} parameters, {net.flat.dtype}")
-    print(f"  images         {_shape(shapes[0])}, bytes 0..255 or floats 0..1")
+    image_shape, padding = net.architecture.image_shape, net.architecture.padding
+    border = f", {padding} pixels of zeros around them" if padding else ""
+    print(f"  images         {_shape(image_shape)}, bytes 0..255 or floats 0..1{border}")
+    print(f"  standardised   mean {_numbers(net.input_mean)}, deviation {_numbers(net.input_std)}")
     for i, ((R, S), shape) in enumerate(
         zip(net.architecture.kernel_sizes, shapes[1:], strict=True), start=1
     ):
         print(f"  block {i}        {shape[0]} filters {R} x {S}, ReLU, 2x2 pool -> {_shape(shape)}")
-    print(f"  linear         {net.architecture.n_features} -> {net.architecture.n_classes}")
+    for name, n_outputs, n_inputs in net.architecture.linear_layers:
+        relu = ", ReLU" if name == "hidden" else ""
+        print(f"  linear         {n_inputs} -> {n_outputs}{relu}")
     print(f"  classes        {', '.join(net.class_names)}")
 
 
-def _default_epochs(n_images: int) -> int:
-    """Choose how often to go through n_images training images."""
-    return min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(IMAGES_SHOWN / n_images)))
+def _make_network(train_set: Dataset, arguments: argparse.Namespace) -> CNN:
+    """Build the network asked for, its input standardised as the training images need it."""
+    image_shape = train_set.images.shape[1:]
+    padding, kernel_size = arguments.padding, arguments.kernel_size
+    net = CNN(
+        image_shape,
+        arguments.channels or auto_channels(image_shape, kernel_size, padding),
+        kernel_size,
+        len(train_set.class_names),
+        seed=arguments.seed,
+        class_names=train_set.class_names,
+        hidden=arguments.hidden,
+        padding=padding,
+    )
+    net.standardize(train_set.images)
+    return net
 
 
 class Source(NamedTuple):
@@ -309,6 +363,10 @@ class _KeepLastEpoch(Callback):
 def _fit_or_keep(net: CNN, train_set: Dataset, arguments: argparse.Namespace, output: Path) -> None:
     """Train; on Ctrl-C save the network of the best or last whole epoch before going down."""
     patience, checkpoint = arguments.patience, arguments.checkpoint
+    batch_size = arguments.batch_size
+    if batch_size is None:
+        batch_size = auto_batch_size(len(train_set.images))
+    shift = auto_shift(net.architecture.image_shape) if arguments.shift is None else arguments.shift
     keep = _KeepLastEpoch() if patience is None else EarlyStopping(patience)
     try:
         fit(
@@ -316,9 +374,10 @@ def _fit_or_keep(net: CNN, train_set: Dataset, arguments: argparse.Namespace, ou
             train_set.images,
             train_set.labels,
             epochs=arguments.epochs,
-            batch_size=arguments.batch_size,
-            optimizer=SGD(arguments.lr, arguments.momentum, arguments.weight_decay),
-            schedule=OneCycle(warm_up=0.2),
+            batch_size=batch_size,
+            optimizer=AdamW(arguments.lr, weight_decay=arguments.weight_decay),
+            schedule=OneCycle(),
+            augmentation=Augmentation(shift, arguments.flip),
             seed=arguments.seed,
             verbose=not arguments.quiet,
             validation_fraction=0.0 if patience is None else VALIDATION_FRACTION,
@@ -369,6 +428,10 @@ def _images_to_predict(path: str, net: CNN) -> tuple[list[str], npt.NDArray[np.g
 
 def _image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
     return tuple(arguments.image_size) if arguments.image_size else None
+
+
+def _numbers(values: npt.NDArray[np.float64]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def _shape(shape: tuple[int, int, int]) -> str:
