@@ -90,6 +90,7 @@ def run(
         recipe.kernel_size,
         len(train_set.class_names),
         seed=seed,
+        padding=recipe.padding,
     )
     net.standardize(train_set.images)
     tinycnn.fit(

@@ -14,6 +14,8 @@ EPOCHS = (
     (SMALL, 32),
     (Network((8, 16), 5), 128),
 )
+# Those of studies.py, measured with all threads of the study.
+STUDIED = (Network((8,), 3), Network((64,), 3, 1), Network((32, 64, 128), 3, 1))
 LEVEL_EPOCHS = EPOCHS[:2]
 LEVELS = ("baseline", "v3", "v4")
 THREAD_BATCHES = (32, 128, 1024)
@@ -99,6 +101,7 @@ def every_experiment(n_images: int) -> list[Experiment]:
     """Return all experiments with epochs of n_images."""
     return [
         *(_epoch(*configuration, n_images) for configuration in EPOCHS),
+        *(_studied(network, n_images) for network in STUDIED),
         *(_levels(*configuration, n_images) for configuration in LEVEL_EPOCHS),
         *(_threads(f"b{size}", f"batch {size}", size, n_images) for size in THREAD_BATCHES),
         _threads("full", "all in one batch", n_images, n_images),
@@ -135,6 +138,18 @@ def _epoch(network: Network, batch_size: int, n_images: int) -> Experiment:
             Ratio("NumPy reference / tinycnn", ("NumPy reference",), ("tinycnn",)),
         ),
         flops=useful_flops(network) * n_images,
+    )
+
+
+def _studied(network: Network, n_images: int) -> Experiment:
+    threads = min(2, cpus_available())
+    task = Task("tinycnn", "fit", network, 128, n_images, threads)
+    return Experiment(
+        name=f"studied-{network.name}",
+        group="studied",
+        title=f"Epoch of {n_images:,} images: {network.title}, batch 128, {threads} threads",
+        contestants=(Contestant("tinycnn", task), *_pytorch(task)),
+        ratios=(Ratio("best PyTorch / tinycnn", PYTORCH, ("tinycnn",)),),
     )
 
 

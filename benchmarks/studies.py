@@ -27,6 +27,7 @@ class Recipe:
     label_smoothing: float = 0.0
     shift: int = 0
     flip: bool = False
+    padding: int = 0
 
     @property
     def augmentation(self) -> tinycnn.Augmentation | None:
@@ -66,16 +67,25 @@ STUDIES = {
     "mnist": Study(
         "MNIST: the way to 99% on two cores",
         (
-            Recipe((8, 16), 5, 1, 0.01, betas=(0.7, 0.9)),
-            Recipe((8, 16), 5, 2, 0.01, betas=(0.7, 0.9)),
-            Recipe((8, 16), 5, 3, 0.01, betas=(0.7, 0.9)),
+            Recipe((8, 16), 5, 1, 0.015, betas=(0.7, 0.9), label_smoothing=0.05),
+            Recipe((8, 16), 5, 2, 0.015, betas=(0.7, 0.9), label_smoothing=0.05),
+            Recipe((8, 32), 5, 1, 0.015, betas=(0.7, 0.9), label_smoothing=0.05),
+            Recipe((8, 16), 5, 3, 0.015, betas=(0.7, 0.9), label_smoothing=0.05),
+            Recipe((8, 24), 5, 2, 0.015, betas=(0.7, 0.9), label_smoothing=0.05),
+            Recipe((8, 32), 5, 2, 0.015, betas=(0.7, 0.9), label_smoothing=0.05),
+            Recipe((8, 24), 5, 3, 0.015, betas=(0.7, 0.9), label_smoothing=0.05),
+            Recipe((8, 32), 5, 4, 0.015, betas=(0.7, 0.9), label_smoothing=0.05),
         ),
         n_seeds=10,
         test_images=10_000,
     ),
     "fashion": Study(
-        "Fashion-MNIST: one block, and more",
-        (Recipe((8,), 3, 20, 0.01, weight_decay=0.2),),
-        n_seeds=5,
+        "Fashion-MNIST: one block, and three",
+        (
+            Recipe((8,), 3, 40, 0.005, weight_decay=0.2),
+            Recipe((64,), 3, 20, 0.005, weight_decay=0.3, padding=1),
+            Recipe((32, 64, 128), 3, 15, 0.004, weight_decay=0.05, shift=1, flip=True, padding=1),
+        ),
+        n_seeds=3,
     ),
 }

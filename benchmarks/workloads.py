@@ -20,11 +20,12 @@ class Network(NamedTuple):
 
     channels: tuple[int, ...]
     kernel_size: int
+    padding: int = 0  # zeros around the image
 
     @property
     def blocks(self) -> list[tuple[int, int, int, int]]:
         """(C, K, P, Q) of every block: input channels, filters, rows and columns pooled."""
-        blocks, C, side = [], 1, SIDE
+        blocks, C, side = [], 1, SIDE + 2 * self.padding
         for K in self.channels:
             side = (side - self.kernel_size + 1) // 2
             blocks.append((C, K, side, side))
@@ -40,16 +41,17 @@ class Network(NamedTuple):
     def title(self) -> str:
         """Name for people."""
         size = f"{self.kernel_size}x{self.kernel_size}"
+        size += f", padding {self.padding}" if self.padding else ""
         if len(self.channels) == 1:
             return f"{self.channels[0]} filters {size}"
-        return (
-            f"{len(self.channels)} blocks, {' and '.join(map(str, self.channels))} filters {size}"
-        )
+        *others, last = map(str, self.channels)
+        return f"{len(self.channels)} blocks, {', '.join(others)} and {last} filters {size}"
 
     @property
     def name(self) -> str:
         """Name for command lines."""
-        return f"{'-'.join(map(str, self.channels))}f{self.kernel_size}x{self.kernel_size}"
+        size = f"f{self.kernel_size}x{self.kernel_size}" + (f"p{self.padding}" * (self.padding > 0))
+        return "-".join(map(str, self.channels)) + size
 
 
 class Task(NamedTuple):
@@ -80,8 +82,8 @@ class Task(NamedTuple):
 
 def task_from_json(fields: dict[str, Any]) -> Task:
     """Rebuild a task from the result of ``Task._asdict`` after its way through JSON."""
-    channels, kernel_size = fields.pop("network")
-    return Task(network=Network(tuple(channels), kernel_size), **fields)
+    channels, *sizes = fields.pop("network")
+    return Task(network=Network(tuple(channels), *sizes), **fields)
 
 
 def useful_flops(network: Network) -> int:

@@ -46,7 +46,8 @@ def make_model(network: Network) -> nn.Sequential:
     """Build the network with the parameters that all peers start from."""
     model = nn.Sequential()
     for i, (C, K, _, _) in enumerate(network.blocks):
-        model.add_module(f"conv{i + 1}", nn.Conv2d(C, K, network.kernel_size))
+        padding = network.padding if i == 0 else 0
+        model.add_module(f"conv{i + 1}", nn.Conv2d(C, K, network.kernel_size, padding=padding))
         model.add_module(f"relu{i + 1}", nn.ReLU())
         model.add_module(f"pool{i + 1}", nn.MaxPool2d(2))
     model.add_module("flatten", nn.Flatten())

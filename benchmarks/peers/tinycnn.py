@@ -37,7 +37,9 @@ def prepare(task: Task, folder: Path) -> Prepared:
 
 def make_network(network: Network) -> tinycnn.CNN:
     """Build a network with the parameters that all peers start from."""
-    net = tinycnn.CNN((1, SIDE, SIDE), network.channels, network.kernel_size, CLASSES)
+    net = tinycnn.CNN(
+        (1, SIDE, SIDE), network.channels, network.kernel_size, CLASSES, padding=network.padding
+    )
     for name, value in initial_parameters(network).items():
         net.parameters[name][...] = value
     return net
