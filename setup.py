@@ -4,10 +4,13 @@ The kernels are translated to C once and compiled once for each level of x86-64 
 ``tinycnn/_dispatch.py`` picks the build that the CPU can run. Other architectures get one build.
 """
 
+import copy
 import os
-import platform
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -17,7 +20,16 @@ from setuptools.command.build_ext import build_ext
 # reads and writes outside the arrays.
 CHECKED = os.environ.get("TINYCNN_BOUNDSCHECK") == "1"
 
-SOURCE = "tinycnn/_kernels.pyx"
+KERNELS = "tinycnn._kernels"
+
+# Where Cython puts its own code for typed memoryviews, a quarter of each build otherwise.
+SHARED = "tinycnn._memoryviews"
+
+# With the limited API, one build serves this and every later Python. Free-threaded Pythons, whose
+# objects look different, get builds of their own.
+GIL_DISABLED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+LIMITED_API = sys.implementation.name == "cpython" and not GIL_DISABLED
+OLDEST_PYTHON = 0x030B0000  # 3.11
 
 DIRECTIVES = {
     "language_level": 3,
@@ -25,22 +37,36 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,
+    # Whatever Python objects share is guarded by locks of its own: see _parallel.py.
+    "freethreading_compatible": True,
 }
 
 MSVC = sys.platform == "win32"
-X86_64 = platform.machine().lower() in ("x86_64", "amd64")
+# The platform that is built for, which need not be the one that builds.
+X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
 
 # Nobody reads errno or the floating-point exception flags here. With these two, which change no
-# result, gcc turns the pool's comparisons into vector selects.
-FLAGS = ["/O2"] if MSVC else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+# result, gcc turns the pool's comparisons into vector selects. A product and a sum may be rounded
+# once, which gcc and clang take for granted. No tables for unwinding: C code throws nothing.
+FLAGS = (
+    ["/O2", "/fp:contract"]
+    if MSVC
+    else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-asynchronous-unwind-tables"]
+)
+FLAGS_FOR_SIZE = [] if MSVC else ["-Os", "-fno-asynchronous-unwind-tables"]
 
 # No symbols for a debugger: they would make the modules four times as large.
 LINK_FLAGS = ["-Wl,-s"] if sys.platform == "linux" else []
 
 # What gcc must be kept from to leave the loops over lanes in vector registers: replacing them by
 # calls of memset and memcpy, interleaving them with the loops around them, and unrolling them
-# before it vectorises (the limit on the number of turns must lie below the number of lanes).
-GCC_FLAGS = ["-fno-tree-loop-distribute-patterns", "-fno-loop-unroll-and-jam"]
+# before it vectorises (the limit on the number of turns must lie below the number of lanes). Nor
+# does it see that such a loop fills a local array, and so its warning means nothing.
+GCC_FLAGS = [
+    "-fno-tree-loop-distribute-patterns",
+    "-fno-loop-unroll-and-jam",
+    "-Wno-maybe-uninitialized",
+]
 GCC_UNROLLING = "--param=max-completely-peel-times="
 
 # Each level: its flags, how many bytes a vector register has, whether there are 32 of them (not
@@ -64,26 +90,38 @@ class BuildEachLevelApart(build_ext):
 
     def run(self):
         """Translate the kernels to C, once for all builds and only when they are to be built."""
-        source = Extension("tinycnn._kernels", [SOURCE])
         # Always anew: the C file does not tell with which directives it was made.
-        [translated] = cythonize([source], compiler_directives=DIRECTIVES, force=True)
+        shared, kernels = cythonize(
+            [
+                Extension(SHARED, ["tinycnn/_memoryviews.c"]),
+                Extension(KERNELS, ["tinycnn/_kernels.pyx"]),
+            ],
+            compiler_directives=DIRECTIVES,
+            shared_utility_qualified_name=SHARED,
+            force=True,
+        )
         for ext in self.extensions:
-            ext.sources = translated.sources
+            ext.sources = shared.sources if ext.name == SHARED else kernels.sources
         super().run()
 
     def build_extension(self, ext):
         """Build one extension module in a temporary folder that no other one uses."""
-        shared = self.build_temp
-        self.build_temp = os.path.join(shared, ext.name)
         if is_gcc(self.compiler):
             ext.extra_compile_args = ext.extra_compile_args + ext.gcc_flags
-        super().build_extension(ext)
-        self.build_temp = shared
+        # A copy, since several extensions are built at the same time.
+        apart = copy.copy(self)
+        apart.build_temp = os.path.join(self.build_temp, ext.name)
+        build_ext.build_extension(apart, ext)
 
     def copy_extensions_to_source(self):
         """Copy what was built beside its sources, for an editable installation."""
         for ext in self.extensions:
-            os.makedirs(os.path.join(*ext.name.split(".")[:-1]), exist_ok=True)
+            folder = Path(*ext.name.split(".")[:-1])
+            folder.mkdir(exist_ok=True)
+            if ext.py_limited_api:
+                # A build for one Python alone, made here before, would be found first.
+                suffix = sysconfig.get_config_var("EXT_SUFFIX")
+                (folder / f"_kernels{suffix}").unlink(missing_ok=True)
         super().copy_extensions_to_source()
 
 
@@ -96,23 +134,40 @@ def is_gcc(compiler) -> bool:
     return "Free Software Foundation" in version.stdout
 
 
-def kernels() -> list[Extension]:
-    """The baseline build and, on x86-64, one for each higher level."""
+def extension(name: str, flags: list[str], macros: Iterable[tuple[str, int]] = ()) -> Extension:
+    """Return an extension module, for the limited API where there is one."""
+    limited = [("Py_LIMITED_API", f"{OLDEST_PYTHON:#x}")] if LIMITED_API else []
+    return Extension(
+        name,
+        [],  # to be translated first
+        extra_compile_args=flags,
+        extra_link_args=LINK_FLAGS,
+        define_macros=[*macros, *limited],
+        py_limited_api=LIMITED_API,
+    )
+
+
+def extensions() -> list[Extension]:
+    """The kernels' baseline build, on x86-64 one for each higher level, and what they share."""
     builds = []
-    for name, (flags, vector_bytes, many_registers, unrolling) in LEVELS.items():
-        build = Extension(
-            f"tinycnn.{name}._kernels" if name else "tinycnn._kernels",
-            [SOURCE],
-            extra_compile_args=[*FLAGS, *flags],
-            extra_link_args=LINK_FLAGS,
-            define_macros=[
-                ("TINYCNN_VECTOR_BYTES", vector_bytes),
-                ("TINYCNN_MANY_REGISTERS", many_registers),
-            ],
+    for level, (flags, vector_bytes, many_registers, unrolling) in LEVELS.items():
+        build = extension(
+            KERNELS.replace("_kernels", f"{level}._kernels") if level else KERNELS,
+            [*FLAGS, *flags],
+            [("TINYCNN_VECTOR_BYTES", vector_bytes), ("TINYCNN_MANY_REGISTERS", many_registers)],
         )
         build.gcc_flags = [*GCC_FLAGS, f"{GCC_UNROLLING}{unrolling}"]
         builds.append(build)
-    return builds if X86_64 else builds[:1]
+    shared = extension(SHARED, FLAGS_FOR_SIZE)
+    shared.gcc_flags = []
+    return [*(builds if X86_64 else builds[:1]), shared]
 
 
-setup(ext_modules=kernels(), cmdclass={"build_ext": BuildEachLevelApart})
+setup(
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildEachLevelApart},
+    options={
+        "build_ext": {"parallel": True},
+        "bdist_wheel": {"py_limited_api": "cp311"} if LIMITED_API else {},
+    },
+)
