@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/_fused/*.pxi)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-bounds test-levels bench lint wheel clean
+.PHONY: help train test test-slow test-bounds test-levels test-cpus bench lint wheel reproducible clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,9 +38,19 @@ lint: $(VENV)/linted  ## check style and types
 	$(BIN)/ruff format --check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint tinycnn
 	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest tinycnn
+	$(BIN)/validate-pyproject pyproject.toml
 
-wheel: $(VENV)/built  ## build the source archive and the wheel into dist/
-	$(BIN)/python -m build
+wheel: $(VENV)/releasing  ## build the wheels into dist/, check them, test them on every Python here
+	$(BIN)/python tools/build_wheels.py
+	$(BIN)/python tools/check_wheels.py
+	$(BIN)/python tools/test_wheels.py
+
+reproducible: $(VENV)/releasing  ## build the wheel in dist/ once more, and compare every byte
+	$(BIN)/python tools/rebuild.py
+
+test-cpus: $(VENV)/releasing  ## test the wheel in dist/ on emulated processors
+	$(BIN)/python tools/test_cpus.py
 
 clean:  ## remove everything that was made here
 	rm -rf $(VENV) build dist tinycnn.egg-info digits.npz
@@ -67,6 +77,6 @@ $(VENV)/measured: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group bench
 	touch $@
 
-$(VENV)/built: $(BIN)/python
-	$(BIN)/python -m pip install --quiet build
+$(VENV)/releasing: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --group release
 	touch $@

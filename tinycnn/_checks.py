@@ -16,7 +16,10 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
 
-FLOAT_TYPES = (np.float32, np.float64)  # compare dtype.type, which ignores byte order
+FLOAT_TYPES: tuple[type, ...] = (
+    np.float32,
+    np.float64,
+)  # compare dtype.type, which ignores byte order
 
 
 def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:

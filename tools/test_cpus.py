@@ -1,0 +1,68 @@
+"""Run the wheel of dist/ on processors that this machine does not have, in an emulator.
+
+qemu's user emulation refuses the instructions that the emulated processor lacks, as the processor
+itself would. For each of some processors: everything of tinycnn is imported, blindly, the right
+build of the kernels must have been picked, and it must give the results that its tests want. That
+the emulator refuses is checked too, by calling a build that the processor cannot run.
+"""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from pythons import fresh_environment, pip, run
+from test_wheels import install_wheel, unpack_tests
+
+EMULATOR = "qemu-x86_64"
+
+# Processor, the build it gets, and one it cannot run. Emulators have no AVX-512 so far.
+PROCESSORS = [("Nehalem", "baseline", "v3"), ("Haswell", "v3", "v4")]
+
+TESTS = ("test_kernels.py", "test_engine.py", "test_golden_networks.py")
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sys, tinycnn
+for found in pkgutil.walk_packages(tinycnn.__path__, "tinycnn."):
+    try:
+        importlib.import_module(found.name)
+    except ModuleNotFoundError as error:
+        assert "tinycnn" not in error.name, error
+assert tinycnn._dispatch.LEVEL == sys.argv[1], tinycnn._dispatch.LEVEL
+"""
+
+CALL_ANOTHER_BUILD = """
+import importlib, sys, numpy
+kernels = importlib.import_module(f"tinycnn._{sys.argv[1]}._kernels")
+kernels.relu_forward(numpy.ones(1000), numpy.ones(1000))
+"""
+
+
+def test_processor(python: Path, folder: Path, name: str, level: str, too_new: str) -> None:
+    """Run everything on one emulated processor; exit with a message if something is wrong."""
+    emulated = (EMULATOR, "-cpu", name, python)
+    run(*emulated, "-c", IMPORT_EVERYTHING, level)
+    run(*emulated, "-m", "pytest", "-q", "-m", "not slow", *TESTS, cwd=folder / "tests")
+    other = [*emulated, "-c", CALL_ANOTHER_BUILD, too_new]
+    if subprocess.run(other, check=False).returncode != -signal.SIGILL:
+        sys.exit(f"{EMULATOR} ran the {too_new} build as a {name}: this proves nothing")
+    print(f"{name}: the {level} build passes its tests, the {too_new} build cannot run", flush=True)
+
+
+def main() -> None:
+    """Test all processors."""
+    if shutil.which(EMULATOR) is None:
+        names = ", ".join(name for name, *_ in PROCESSORS)
+        print(f"SKIPPED {names}: {EMULATOR} is not installed (Debian: apt-get install qemu-user)")
+        return
+    with fresh_environment(sys.executable) as (python, folder):
+        unpack_tests(folder)
+        install_wheel(python)
+        pip(python, "install", "--group", f"{folder}/pyproject.toml:test")
+        for processor in PROCESSORS:
+            test_processor(python, folder, *processor)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Install the wheels of dist/ into fresh environments and run the tests on them.
+
+On every Python that is found here, in a folder that holds the tests of the source archive and
+nothing else of it. A Python that is not here is named, and left out.
+"""
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from pythons import DIST, find_pythons, fresh_environment, pip, run
+
+# What these look at is not in the wheel.
+ABOUT_THE_SOURCE_TREE = ("test_readme.py", "test_examples.py", "test_benchmarks.py")
+
+
+def install_and_test(python: str) -> None:
+    """Run the tests on the installed wheel; raise CalledProcessError if one fails."""
+    with fresh_environment(python) as (fresh, folder):
+        unpack_tests(folder)
+        install_wheel(fresh)
+        pip(fresh, "install", "--only-binary", ":all:", "--group", f"{folder}/pyproject.toml:test")
+        ignored = [f"--ignore=tests/{name}" for name in ABOUT_THE_SOURCE_TREE]
+        run(fresh, "-m", "pytest", "-q", "-m", "not slow", *ignored, cwd=folder)
+
+
+def install_wheel(fresh: Path) -> None:
+    """Install the wheel of dist/ that fits a fresh environment, and NumPy."""
+    wheel_only = ("install", "--only-binary", ":all:")
+    pip(fresh, *wheel_only, "numpy>=2.0")
+    pip(fresh, *wheel_only, "--no-index", "--find-links", DIST, "tinycnn")
+
+
+def unpack_tests(folder: Path) -> None:
+    """Put the tests of the source archive, and pytest's settings for them, into a folder."""
+    [source] = DIST.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        for member in archive:
+            member.name = member.name.partition("/")[2]
+            if member.name == "pyproject.toml" or member.name.startswith("tests/"):
+                archive.extract(member, folder, filter="data")
+
+
+def outcome(path: str | None) -> str:
+    """Test the wheel on a Python; say how it went."""
+    if path is None:
+        return "not here, not tested"
+    try:
+        install_and_test(path)
+    except subprocess.CalledProcessError as error:
+        return f"FAILED: {error}"
+    return "passed"
+
+
+def main() -> None:
+    """Test on each Python; exit with a message if one fails or there is none."""
+    pythons = find_pythons()
+    outcomes = {name: outcome(path) for name, path in pythons.items()}
+    for name, text in outcomes.items():
+        print(f"{name:12} {text}")
+    failed = [name for name, text in outcomes.items() if text.startswith("FAILED")]
+    if failed or not any(pythons.values()):
+        sys.exit(f"failed: {', '.join(failed) or 'no Python found'}")
+
+
+if __name__ == "__main__":
+    main()
