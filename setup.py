@@ -41,9 +41,9 @@ DIRECTIVES = {
     "freethreading_compatible": True,
 }
 
-MSVC = sys.platform == "win32"
-# The platform that is built for, which need not be the one that builds.
-X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
+PLATFORM = sysconfig.get_platform()  # what is built for, not always what builds
+MSVC = PLATFORM.startswith("win")
+X86_64 = PLATFORM.endswith(("x86_64", "amd64"))
 
 # Nobody reads errno or the floating-point exception flags here. With these two, which change no
 # result, gcc turns the pool's comparisons into vector selects. A product and a sum may be rounded
@@ -56,7 +56,7 @@ FLAGS = (
 FLAGS_FOR_SIZE = [] if MSVC else ["-Os", "-fno-asynchronous-unwind-tables"]
 
 # No symbols for a debugger: they would make the modules four times as large.
-LINK_FLAGS = ["-Wl,-s"] if sys.platform == "linux" else []
+LINK_FLAGS = ["-Wl,-s"] if PLATFORM.startswith("linux") else []
 
 # What gcc must be kept from to leave the loops over lanes in vector registers: replacing them by
 # calls of memset and memcpy, interleaving them with the loops around them, and unrolling them
@@ -98,6 +98,7 @@ class BuildEachLevelApart(build_ext):
             ],
             compiler_directives=DIRECTIVES,
             shared_utility_qualified_name=SHARED,
+            shared_utility_features_enabled=["MemoryView"],
             force=True,
         )
         for ext in self.extensions:

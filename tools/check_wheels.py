@@ -9,6 +9,7 @@ from pythons import DIST, run
 MAX_WHEEL_BYTES = 500_000
 MAX_INSTALLED_BYTES = 2_000_000
 
+TYPES = ("tinycnn/py.typed", "tinycnn/_kernels.pyi")
 SOURCES = (".pyx", ".pxi", ".pxd", ".c", ".h")
 LEVELS = ("", "_v3/", "_v4/")  # the builds that a wheel for x86-64 has
 
@@ -18,13 +19,14 @@ def problems(wheel: Path) -> list[str]:
     with ZipFile(wheel) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     x86_64 = wheel.stem.endswith(("x86_64", "amd64"))
-    wanted = ["tinycnn/py.typed", "tinycnn/_kernels.pyi"]
-    wanted += [f"tinycnn/{level}_kernels." for level in LEVELS[: 3 if x86_64 else 1]]
-    installed = sum(map(len, files.values()))
-    found = [f"has no {start}*" for start in wanted if not any(n.startswith(start) for n in files)]
+    modules = [name.partition(".")[0] for name in files if name.endswith((".so", ".pyd"))]
+    builds = [f"tinycnn/{level}_kernels" for level in LEVELS[: 3 if x86_64 else 1]]
+    found = [f"has no {name}" for name in TYPES if name not in files]
+    found += [f"has no build {name}" for name in builds if name not in modules]
     found += [f"has the source {name}" for name in files if name.endswith(SOURCES)]
     # The name of the table that strip removes stands in the file wherever the table does.
     found += [f"{name} is not stripped" for name, data in files.items() if b"\0.symtab" in data]
+    installed = sum(map(len, files.values()))
     if wheel.stat().st_size > MAX_WHEEL_BYTES:
         found.append(f"is larger than {MAX_WHEEL_BYTES:,} bytes")
     if installed > MAX_INSTALLED_BYTES:
@@ -41,7 +43,7 @@ def main() -> None:
     for wheel in wheels:
         if "-abi3-" in wheel.name:
             run(sys.executable, "-m", "abi3audit", "--strict", wheel)
-        if sys.platform == "linux":
+        if sys.platform == "linux" and "linux" in wheel.name:
             run(sys.executable, "-m", "auditwheel", "show", wheel)
     found = [problem for wheel in wheels for problem in problems(wheel)]
     if not wheels or found:

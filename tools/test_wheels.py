@@ -12,7 +12,12 @@ from pathlib import Path
 from pythons import DIST, find_pythons, fresh_environment, pip, run
 
 # What these look at is not in the wheel.
-ABOUT_THE_SOURCE_TREE = ("test_readme.py", "test_examples.py", "test_benchmarks.py")
+ABOUT_THE_SOURCE_TREE = (
+    "test_readme.py",
+    "test_examples.py",
+    "test_benchmarks.py",
+    "test_tools.py",
+)
 
 
 def install_and_test(python: str) -> None:
