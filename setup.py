@@ -37,6 +37,7 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,
+    "auto_pickle": False,
     # Whatever Python objects share is guarded by locks of its own: see _parallel.py.
     "freethreading_compatible": True,
 }
@@ -98,7 +99,7 @@ class BuildEachLevelApart(build_ext):
             ],
             compiler_directives=DIRECTIVES,
             shared_utility_qualified_name=SHARED,
-            shared_utility_features_enabled=["MemoryView"],
+            shared_utility_features_disabled=["AutoPickle", "PythonClasses", "StringTools"],
             force=True,
         )
         for ext in self.extensions:
