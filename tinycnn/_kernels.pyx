@@ -15,6 +15,7 @@ def conv2d_forward(
     const floating[:, :, :, ::1] weight,
     const floating[::1] bias,
     floating[:, :, :, ::1] out,
+    /,
 ):
     """out[n, k, i, j] = bias[k] + sum of x[n, c, i + r, j + s] * weight[k, c, r, s]."""
     cdef Py_ssize_t n, k, c, r, s, i, j
@@ -40,6 +41,7 @@ def conv2d_backward_weight(
     const floating[:, :, :, ::1] x,
     const floating[:, :, :, ::1] dout,
     floating[:, :, :, ::1] dweight,
+    /,
 ):
     """dweight[k, c, r, s] = sum over n, i, j of x[n, c, i + r, j + s] * dout[n, k, i, j]."""
     cdef Py_ssize_t n, k, c, r, s, i, j
@@ -60,7 +62,7 @@ def conv2d_backward_weight(
                         dweight[k, c, r, s] = <floating> total
 
 
-def conv2d_backward_bias(const floating[:, :, :, ::1] dout, floating[::1] dbias):
+def conv2d_backward_bias(const floating[:, :, :, ::1] dout, floating[::1] dbias, /):
     """dbias[k] = sum over n, i, j of dout[n, k, i, j]."""
     cdef Py_ssize_t n, k, i, j
     cdef double total
@@ -78,6 +80,7 @@ def conv2d_backward_input(
     const floating[:, :, :, ::1] weight,
     const floating[:, :, :, ::1] dout,
     floating[:, :, :, ::1] dx,
+    /,
 ):
     """dx[n, c, h, w] = sum over k, r, s of weight[k, c, r, s] * dout[n, k, h - r, w - s]."""
     cdef Py_ssize_t n, k, c, r, s, i, j
@@ -97,7 +100,7 @@ def conv2d_backward_input(
                                     dx[n, c, i + r, j + s] += w * dout[n, k, i, j]
 
 
-def relu_forward(const floating[::1] x, floating[::1] out):
+def relu_forward(const floating[::1] x, floating[::1] out, /):
     """out = max(x, 0), element by element; NaN stays NaN."""
     cdef Py_ssize_t i
     with nogil:
@@ -106,7 +109,7 @@ def relu_forward(const floating[::1] x, floating[::1] out):
             out[i] = 0 if x[i] <= 0 else x[i]
 
 
-def relu_backward(const floating[::1] dout, const floating[::1] x, floating[::1] dx):
+def relu_backward(const floating[::1] dout, const floating[::1] x, floating[::1] dx, /):
     """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
     cdef Py_ssize_t i
     with nogil:
@@ -118,6 +121,7 @@ def max_pool2d_forward(
     const floating[:, :, :, ::1] x,
     floating[:, :, :, ::1] out,
     unsigned char[:, :, :, ::1] winner,
+    /,
 ):
     """out = the largest of each 2x2 window; winner = its place, 0..3 in row-major order.
 
@@ -146,6 +150,7 @@ def max_pool2d_backward(
     const floating[:, :, :, ::1] dout,
     const unsigned char[:, :, :, ::1] winner,
     floating[:, :, :, ::1] dx,
+    /,
 ):
     """dx = dout at the winner of each window, 0 everywhere else."""
     cdef Py_ssize_t n, k, p, q, i, j

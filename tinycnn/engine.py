@@ -37,9 +37,9 @@ SLAB_IMAGES = 2048
 
 CACHE_LINE = 64
 
-# Pixels that the kernels read as they are; all others are converted first.
-_PIXELS = {np.dtype(np.uint8): "uint8_t", np.dtype(np.float32): "float"}
-_PIXELS[np.dtype(np.float64)] = "double"
+# Pixels that the kernels read as they are, with the kernels' numbers for them (PixelKind in
+# step.pxi); all others are converted first.
+_PIXELS = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
 _FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 _IN_ORDER = np.empty(0, np.int64)
@@ -67,8 +67,9 @@ class Pixels:
         if images.dtype not in _PIXELS:
             images = images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
         self.n_images = len(images)
-        self.values = np.ascontiguousarray(images).reshape(-1)
-        self.type_name = _PIXELS[self.values.dtype]
+        self.plane_size = math.prod(images.shape[2:])
+        self.kind = _PIXELS[images.dtype]
+        self.bytes = np.ascontiguousarray(images).reshape(-1).view(np.uint8)
         self.scale = scale
         self.shift = shift
 
@@ -82,12 +83,12 @@ class Pixels:
         """
         C = len(self.scale)
         mean, squares = np.empty((2, self.n_images, C))
-        planes = self.values.reshape(mean.size, -1)
-        kernels.plane_moments[self.type_name](planes, mean.reshape(-1), squares.reshape(-1))
+        n = self.plane_size
+        kernels.plane_moments(self.bytes, self.kind, n, mean.reshape(-1), squares.reshape(-1))
         with np.errstate(over="ignore", invalid="ignore"):
             apart = mean - mean[0]  # exactly 0 where all images have the same mean
             center = np.average(apart, axis=0, weights=weights)
-            spread = squares / planes.shape[1] + (apart - center) ** 2
+            spread = squares / n + (apart - center) ** 2
             variance = np.average(spread, axis=0, weights=weights)
         return mean[0] + center, np.sqrt(variance)
 
@@ -165,7 +166,7 @@ class Engine:
         n_groups = math.ceil(pixels.n_images / self.group_images)
         threads = min(resolve_threads(n_threads), n_groups)
         with borrowed_pool(threads) as pool:
-            all_finite = kernels.outputs[_FLOATS[self.dtype], pixels.type_name](
+            all_finite = kernels.outputs[_FLOATS[self.dtype]](
                 pool,
                 threads,
                 self.shapes,
@@ -174,7 +175,8 @@ class Engine:
                 n_classes,
                 self.bias,
                 flat,
-                pixels.values,
+                pixels.bytes,
+                pixels.kind,
                 _IN_ORDER,
                 0,
                 pixels.n_images,
@@ -221,10 +223,7 @@ class BatchGradients:
         self._tables = _aligned(np.empty, 1, engine.table_bytes)[0]
         # Zeros: what stands behind the last filter is multiplied by 0, and must not be NaN.
         self._slots = _aligned(np.zeros, self._threads, engine.training_bytes)
-        self._kernels = {
-            name: kernels.loss_and_gradient[_FLOATS[engine.dtype], name]
-            for name in _PIXELS.values()
-        }
+        self._kernel = kernels.loss_and_gradient[_FLOATS[engine.dtype]]
         self._borrowing = borrowed_pool(self._threads)
 
     def __enter__(self) -> Self:
@@ -288,7 +287,7 @@ class BatchGradients:
     ) -> tuple[float, FloatArray]:
         engine = self._engine
         n_chunks = min(MAX_CHUNKS, math.ceil(count / engine.group_images))
-        loss = self._kernels[pixels.type_name](
+        loss = self._kernel(
             self._pool,
             self._threads,
             engine.shapes,
@@ -297,7 +296,8 @@ class BatchGradients:
             engine.n_classes,
             engine.bias,
             self._flat,
-            pixels.values,
+            pixels.bytes,
+            pixels.kind,
             order,
             0,
             count,

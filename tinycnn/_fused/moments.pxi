@@ -6,21 +6,34 @@ cdef enum:
     BYTES_SUMMED = 65536  # their squares' sum fits 32 bits
 
 
-def plane_moments(const pixel[:, ::1] planes, double[::1] mean, double[::1] squares):
-    """mean[i] = that of planes[i, :]; squares[i] = the sum of squared deviations from it.
+def plane_moments(
+    const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares, /
+):
+    """mean[i] = that of the n pixels of plane i; squares[i] = the sum of squared deviations from it.
 
-    Floats are summed as differences from the first of them: where all are equal, the mean is
-    exactly that, and the deviations are 0.
+    images are the bytes of all planes, of pixels of a PixelKind.
     """
-    cdef Py_ssize_t i, n = planes.shape[1]
+    cdef Py_ssize_t i
     with nogil:
-        for i in range(planes.shape[0]):
-            if pixel is uint8_t:
-                byte_moments(&planes[i, 0], n, &mean[i], &squares[i])
+        for i in range(mean.shape[0]):
+            if kind == BYTES:
+                byte_moments(&images[i * n], n, &mean[i], &squares[i])
+            elif kind == FLOATS:
+                float_moments(<const float*> &images[0] + i * n, n, &mean[i], &squares[i])
             else:
-                mean[i] = sum_of_differences(&planes[i, 0], n, planes[i, 0], False) / n
-                mean[i] += planes[i, 0]
-                squares[i] = sum_of_differences(&planes[i, 0], n, mean[i], True)
+                float_moments(<const double*> &images[0] + i * n, n, &mean[i], &squares[i])
+
+
+cdef void float_moments(
+    const floating* x, Py_ssize_t n, double* mean, double* squares
+) noexcept nogil:
+    """Moments of n floats, from differences from the first of them.
+
+    Where all are equal, the mean is exactly that, and the deviations are 0.
+    """
+    mean[0] = sum_of_differences(x, n, x[0], False) / n
+    mean[0] += x[0]
+    squares[0] = sum_of_differences(x, n, mean[0], True)
 
 
 cdef void byte_moments(
@@ -45,7 +58,7 @@ cdef void byte_moments(
 
 
 cdef double sum_of_differences(
-    const pixel* x, Py_ssize_t n, double center, bint squared
+    const floating* x, Py_ssize_t n, double center, bint squared
 ) noexcept nogil:
     """The sum over n of x - center, or of its square.
 

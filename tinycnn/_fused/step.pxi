@@ -79,12 +79,14 @@ cdef void pack_lane_block(
     cdef Py_ssize_t size = block.H * block.W, border = 2 * job.net.padding, l, index
     cdef Py_ssize_t n_pixels = block.C * (block.H - border) * (block.W - border)
     cdef pixel* placed = <pixel*> slot.placed
+    cdef const int8_t* move = NULL
     if job.moves != NULL or border > 0:
         for l in range(count):
             index = first + l if order == NULL else order[first + l]
+            if job.moves != NULL:
+                move = job.moves + 3 * index
             place_image(
-                &job.net, images + index * n_pixels,
-                NULL if job.moves == NULL else job.moves + 3 * index, <pixel*> slot.padded,
+                &job.net, images + index * n_pixels, move, <pixel*> slot.padded,
                 placed + l * block.C * size
             )
         images, order, first = placed, NULL, 0
@@ -320,10 +322,10 @@ cdef void double_outputs_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexc
 
 
 cdef void set_images(
-    Job* job, const pixel[::1] images, const int64_t[::1] order, Py_ssize_t first,
+    Job* job, const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
     Py_ssize_t count, const double[::1] scale, const double[::1] shift
 ):
-    """Fill in where the images are and how they are scaled."""
+    """Fill in where the images are, the bytes of a PixelKind, and how they are scaled."""
     cdef Py_ssize_t c
     job.images = &images[0]
     job.order = &order[0] if order.shape[0] > 0 else NULL
@@ -333,12 +335,7 @@ cdef void set_images(
     job.scale = &scale[0]
     job.shift = &shift[0]
     job.all_finite = True
-    if pixel is uint8_t:
-        job.kind = BYTES
-    elif pixel is float:
-        job.kind = FLOATS
-    else:
-        job.kind = DOUBLES
+    job.kind = <PixelKind> kind
     job.bound = 0
     for c in range(scale.shape[0]):
         job.bound = max(job.bound, fabs(shift[c]), fabs(255 * scale[c] + shift[c]))
@@ -346,25 +343,26 @@ cdef void set_images(
 
 def loss_and_gradient(
     Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
-    Py_ssize_t hidden, Py_ssize_t M, bint bias, const floating[::1] flat, const pixel[::1] images,
-    const int64_t[::1] order, Py_ssize_t first, Py_ssize_t count, const int8_t[:, ::1] moves,
-    const int64_t[::1] labels, const double[::1] weights, double smoothing, double scale_loss,
-    const double[::1] scale, const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables,
-    uint8_t[:, ::1] slots, floating[:, ::1] chunks, double[::1] losses, floating[::1] gradient
+    Py_ssize_t hidden, Py_ssize_t M, bint bias, const floating[::1] flat,
+    const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
+    Py_ssize_t count, const int8_t[:, ::1] moves, const int64_t[::1] labels,
+    const double[::1] weights, double smoothing, double scale_loss, const double[::1] scale,
+    const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
+    floating[:, ::1] chunks, double[::1] losses, floating[::1] gradient, /
 ):
     """Fill gradient with that of scale_loss * (sum of the images' losses); return that sum.
 
     Each image is pixel * scale + shift, channel by channel, first padded, and moved by its row of
     moves if there are any. The images are those numbered order[first], ... or, if order is empty,
     first, ...; count of them. labels, weights (may be empty) and moves (may be empty) are of all
-    images. chunks (n_chunks, n_parameters), losses (n_chunks,), tables and slots (threads, bytes)
-    are scratch.
+    images, and so are images, the bytes of a PixelKind. chunks (n_chunks, n_parameters), losses
+    (n_chunks,), tables and slots (threads, bytes) are scratch.
     """
     cdef Job job
     cdef Py_ssize_t c
     cdef double loss = 0
     read_shapes(&job.net, shapes, padding, hidden, M, bias)
-    set_images(&job, images, order, first, count, scale, shift)
+    set_images(&job, images, kind, order, first, count, scale, shift)
     if moves.shape[0] > 0:
         job.moves = &moves[0, 0]
     job.loss.labels = &labels[0]
@@ -391,10 +389,10 @@ def loss_and_gradient(
 
 def outputs(
     Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
-    Py_ssize_t hidden, Py_ssize_t M, bint bias, const floating[::1] flat, const pixel[::1] images,
-    const int64_t[::1] order, Py_ssize_t first, Py_ssize_t count, const double[::1] scale,
-    const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
-    floating[:, ::1] out
+    Py_ssize_t hidden, Py_ssize_t M, bint bias, const floating[::1] flat,
+    const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
+    Py_ssize_t count, const double[::1] scale, const double[::1] shift, Py_ssize_t group,
+    uint8_t[::1] tables, uint8_t[:, ::1] slots, floating[:, ::1] out, /
 ):
     """Fill out (count, M) with the images' logits; return whether all pixels were finite.
 
@@ -403,7 +401,7 @@ def outputs(
     cdef Job job
     cdef Py_ssize_t n_groups, images_per_group = group * (VECTOR_BYTES // sizeof(floating))
     read_shapes(&job.net, shapes, padding, hidden, M, bias)
-    set_images(&job, images, order, first, count, scale, shift)
+    set_images(&job, images, kind, order, first, count, scale, shift)
     n_groups = (count + images_per_group - 1) // images_per_group
     job.group = group
     job.slots = <char*> &slots[0, 0]
