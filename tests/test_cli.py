@@ -129,8 +129,8 @@ def test_predict_takes_image_files_and_idx_files(model, idx_folder, tmp_path, ca
 def test_info_describes_the_model(model, capsys):
     assert run("info", model) == 0
     output = capsys.readouterr().out
-    assert "32 filters 3 x 3, ReLU, 2x2 pool -> 32 x 4 x 4" in output
-    assert "512 -> 2" in output
+    assert "64 filters 3 x 3, ReLU, 2x2 pool -> 64 x 4 x 4" in output
+    assert "1024 -> 2" in output
     assert "0, 1" in output
 
 

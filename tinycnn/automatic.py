@@ -8,7 +8,9 @@ from typing import Any
 
 from tinycnn.architecture import make_architecture
 
-CHANNELS = (32, 64, 128)
+# By the number of blocks. The last one leaves at least 64 maps to tell classes by: on the digits,
+# 64 filters and 40 epochs are better than 32 filters and 60, in the same time.
+CHANNELS = {1: (64,), 2: (32, 64), 3: (32, 64, 128)}
 
 # A block on fewer rows or columns than these costs more than it gains.
 LEAST_BLOCK_SIDE = 8
@@ -21,7 +23,6 @@ LARGE_BATCH_SIZE = 128
 MANY_IMAGES = 10_000
 
 LEAST_EPOCHS, MOST_EPOCHS = 10, 200
-EPOCHS_OF_ONE_IMAGE = 2_300
 
 
 def auto_channels(
@@ -40,16 +41,16 @@ def auto_channels(
     channels : tuple of int
     """
     n_blocks = 1
-    while n_blocks < len(CHANNELS):
+    while n_blocks < max(CHANNELS):
         blocks = make_architecture(
-            image_shape, CHANNELS[:n_blocks], kernel_size, 1, True, 0, padding
+            image_shape, CHANNELS[n_blocks], kernel_size, 1, True, 0, padding
         )
         _, H, W = blocks.block_shapes[-1]
         R, S = blocks.kernel_sizes[-1]
         if min(H, W) < LEAST_BLOCK_SIDE or H <= R or W <= S:
             break
         n_blocks += 1
-    return CHANNELS[:n_blocks]
+    return CHANNELS[n_blocks]
 
 
 def auto_shift(image_shape: Sequence[int]) -> int:
@@ -63,6 +64,6 @@ def auto_batch_size(n_images: int) -> int:
 
 
 def auto_epochs(n_images: int) -> int:
-    """Return how many epochs: half as many for four times the images, from 200 down to 10."""
-    epochs = round(EPOCHS_OF_ONE_IMAGE / math.sqrt(max(1, n_images)))
+    """Return how many epochs: 200 of one batch, half as many for four times the images, or 10."""
+    epochs = round(MOST_EPOCHS * math.sqrt(BATCH_SIZE / max(1, n_images)))
     return min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs))
