@@ -48,7 +48,7 @@ ALLOWED = {
     "checkpoint": {"callbacks", "data", "model_file", "network", "_checks"},
     "model_file": {"network", "architecture", "data"},
     "callbacks": {"network", "optim", "_checks"},  # the first two for type checking alone
-    "sklearn": CORE | {"weighting"},
+    "sklearn": CORE | {"automatic", "weighting"},
     "network": {"architecture", "engine", "functional", "weighting", "_checks"},
     "engine": {"architecture", "_checks", "_dispatch", "_parallel"},
     "_parallel": {"_checks", "_dispatch"},

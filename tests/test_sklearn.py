@@ -1,0 +1,458 @@
+"""CNNClassifier: what scikit-learn asks of an estimator, and what images ask."""
+
+import doctest
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tinycnn
+from tinycnn.weighting import image_weights
+
+pytest.importorskip("sklearn", minversion="1.6")
+
+import joblib
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits
+from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_estimator,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+)
+
+import tinycnn.sklearn.classifier
+from tinycnn.sklearn import CNNClassifier
+from tinycnn.sklearn.classifier import _threads
+
+# What scikit-learn skips where pandas is not installed, or array libraries are not asked for.
+NEED_MORE = {
+    "check_sample_weights_pandas_series",
+    "check_classifier_data_not_an_array",
+    "check_array_api_input",
+}
+
+
+@pytest.fixture(scope="module")
+def small():
+    """300 of the digits, flat and as bytes: X (300, 64), y (300,)."""
+    X, y = load_digits(return_X_y=True)
+    return X[:300].astype(np.uint8), y[:300]
+
+
+@pytest.fixture(scope="module")
+def fitted(small):
+    return CNNClassifier(channels=(8,), max_iter=5, random_state=0).fit(*small)
+
+
+def quick(**parameters):
+    return CNNClassifier(**{"channels": (8,), "max_iter": 5, "random_state": 0, **parameters})
+
+
+def test_all_of_scikit_learns_checks_pass():
+    results = check_estimator(CNNClassifier(), on_skip=None, on_fail=None)
+    assert len(results) > 50
+    odd = {r["check_name"]: r["exception"] for r in results if r["status"] != "passed"}
+    assert set(odd) <= NEED_MORE, odd
+    assert {r["status"] for r in results} <= {"passed", "skipped"}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_dataframe_column_names_consistency,
+        check_set_output_transform,
+        check_set_output_transform_pandas,
+        check_transformer_get_feature_names_out,
+        check_transformer_get_feature_names_out_pandas,
+    ],
+    ids=lambda check: check.__name__,
+)
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
+def test_checks_of_names_and_containers_pass(check):
+    if check.__name__.endswith(("pandas", "consistency")):
+        pytest.importorskip("pandas")
+    check("CNNClassifier", quick(channels="auto"))
+
+
+def test_the_example_of_the_docstring_runs():
+    assert doctest.testmod(tinycnn.sklearn.classifier) == (0, 8)
+
+
+def test_the_defaults_do_well_on_the_digits():
+    X, y = load_digits(return_X_y=True)
+    cv = StratifiedKFold(5, shuffle=True, random_state=1)
+    [train, test] = next(cv.split(X, y))
+    X = X.astype(np.float32)
+    assert CNNClassifier(random_state=0).fit(X[train], y[train]).score(X[test], y[test]) > 0.975
+
+
+# Images in all their shapes
+
+
+def test_every_layout_of_the_same_images_gives_the_same_network(rng):
+    images = rng.integers(0, 256, (60, 3, 8, 10), dtype=np.uint8)  # N, C, H, W
+    last = images.transpose(0, 2, 3, 1)
+    y = images[:, 0, 0, 0] > 127
+    expected = quick().fit(images, y)
+    assert expected.image_shape_ == (3, 8, 10)
+    assert expected.n_features_in_ == 240
+    for X, image_shape in [
+        (last, None),
+        (images, (8, 10, 3)),
+        (last.reshape(60, -1), (8, 10, 3)),
+        (images.reshape(60, -1), (3, 8, 10)),
+    ]:
+        other = quick(image_shape=image_shape).fit(X, y)
+        np.testing.assert_array_equal(other.network_.flat, expected.network_.flat)
+        np.testing.assert_array_equal(other.predict_proba(last), expected.predict_proba(images))
+
+
+def test_grey_images_are_flat_or_not(small):
+    X, y = small
+    expected = quick().fit(X, y).network_.flat
+    for shape in [(300, 8, 8), (300, 8, 8, 1), (300, 1, 8, 8)]:
+        np.testing.assert_array_equal(quick().fit(X.reshape(shape), y).network_.flat, expected)
+
+
+@pytest.mark.parametrize(("n_features", "side"), [(1, 2), (2, 2), (4, 2), (5, 3), (64, 8), (65, 9)])
+def test_flat_images_fill_the_smallest_square(rng, n_features, side):
+    X = rng.normal(size=(20, n_features))
+    net = quick().fit(X, X[:, 0] > 0)
+    assert net.image_shape_ == (1, side, side)
+    images = np.zeros((20, 1, side, side))
+    for i in range(n_features):
+        images[:, 0, i // side, i % side] = X[:, i]
+    np.testing.assert_array_equal(net.decision_function(X) > 0, net.network_.predict(images) == 1)
+
+
+def test_bytes_are_not_copied_to_floats(small, monkeypatch):
+    seen = []
+    original = tinycnn.CNN.pixels
+    monkeypatch.setattr(
+        tinycnn.CNN, "pixels", lambda net, images: seen.append(images) or original(net, images)
+    )
+    X, y = small
+    net = quick().fit(X, y)
+    net.predict(X)
+    assert {images.dtype for images in seen} == {np.dtype(np.uint8)}
+    assert all(np.shares_memory(images, X) for images in seen)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "computed"),
+    [
+        ("uint8", "float32"),
+        ("int64", "float32"),
+        ("bool", "float32"),
+        ("float16", "float32"),
+        ("float32", "float32"),
+        ("float64", "float64"),
+    ],
+)
+def test_any_real_dtype(small, dtype, computed):
+    X, y = small
+    net = quick().fit(X.astype(dtype), y)
+    assert net.network_.flat.dtype == computed
+    assert net.transform(X.astype(dtype)).dtype == computed
+
+
+def test_images_of_another_shape_are_refused(rng):
+    X, y = rng.random((20, 8, 10)), np.arange(20) % 2
+    with pytest.raises(ValueError, match=r"image_shape: \(8, 8\) has 64 values, X has 80 features"):
+        quick(image_shape=(8, 8)).fit(X.reshape(20, -1), y)
+    with pytest.raises(ValueError, match=r"samples must have shape .* got \(8, 10\)"):
+        quick(image_shape=(10, 8)).fit(X, y)
+    with pytest.raises(ValueError, match="image_shape: images are"):
+        quick(image_shape=(80,)).fit(X, y)
+    net = quick().fit(X, y)
+    with pytest.raises(ValueError, match=r"got \(10, 8\)"):
+        net.predict(X.reshape(20, 10, 8))
+
+
+# Labels, weights and classes
+
+
+@pytest.mark.parametrize(
+    "names",
+    [np.array(["no", "yes"]), np.array(["no", "yes"], object), np.array([False, True]), [-3, 7]],
+    ids=["strings", "objects", "booleans", "numbers"],
+)
+def test_labels_of_any_kind(small, names):
+    X, y = small
+    labels = np.asarray(names)[(y == 0).astype(int)]
+    net = quick(max_iter=20).fit(X, labels)
+    np.testing.assert_array_equal(net.classes_, names)
+    assert net.predict(X).dtype == labels.dtype
+    assert net.score(X, labels) > 0.95
+    assert net.network_.class_names == tuple(str(name) for name in names)
+
+
+def test_weight_zero_is_as_good_as_not_there(small, rng):
+    X, y = small
+    counted = rng.random(300) < 0.7
+    weighted = quick().fit(X, y, sample_weight=counted)
+    np.testing.assert_array_equal(
+        weighted.network_.flat, quick().fit(X[counted], y[counted]).network_.flat
+    )
+
+
+def test_equal_weights_are_no_weights(small):
+    X, y = small
+    expected = quick().fit(X, y).network_.flat
+    ones = quick().fit(X, y, sample_weight=np.ones(300)).network_.flat
+    np.testing.assert_array_equal(ones, expected)
+
+
+def test_class_weights_go_by_label(small, monkeypatch):
+    X, y = small
+    names = np.array(list("abcdefghij"))[y]
+    given = []
+    fit = tinycnn.training.fit
+
+    def spy(*args, sample_weight, **kwargs):
+        given.append(sample_weight)
+        return fit(*args, sample_weight=sample_weight, **kwargs)
+
+    monkeypatch.setattr(tinycnn.training, "fit", spy)
+    quick(class_weight={"b": 3.0}).fit(X, names)
+    np.testing.assert_array_equal(given[-1], np.where(names == "b", 3.0, 1.0))
+    quick(class_weight="balanced").fit(X, names)
+    everything = np.arange(300)
+    expected = image_weights(y.astype(np.int64), everything, 10, None, "balanced")
+    np.testing.assert_array_equal(given[-1], expected)
+    with pytest.raises(ValueError, match="class_weight: 'z' is not among"):
+        quick(class_weight={"z": 3.0}).fit(X, names)
+    with pytest.raises(ValueError, match="partial_fit sees a part"):
+        quick(class_weight="balanced").partial_fit(X, names, classes=list("abcdefghij"))
+
+
+def test_one_class_is_refused(small):
+    X, y = small
+    with pytest.raises(ValueError, match=r"at least 2 classes, got 1 class: .*0"):
+        quick().fit(X, np.zeros(300, int))
+    with pytest.raises(ValueError, match=r"at least 2 classes, got 1 class: .*4"):
+        quick().fit(X, y, sample_weight=y == 4)
+
+
+# What a fitted estimator tells
+
+
+def test_predictions_agree_with_each_other(small, fitted):
+    X, _ = small
+    scores = fitted.decision_function(X)
+    assert scores.shape == (300, 10)
+    probabilities = fitted.network_.predict_proba(X.reshape(-1, 1, 8, 8))
+    np.testing.assert_allclose(fitted.predict_proba(X), probabilities, rtol=1e-5)
+    np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[scores.argmax(axis=1)])
+    np.testing.assert_allclose(np.log(fitted.predict_proba(X)), fitted.predict_log_proba(X), 1e-5)
+
+
+def test_log_probabilities_stay_finite(small):
+    X, y = small
+    net = quick().fit(X, y)
+    net.network_.parameters["fc.weight"][...] *= 1e4
+    assert np.isfinite(net.predict_log_proba(X)).all()
+    assert (net.predict_proba(X) == 0).any()
+
+
+@pytest.mark.parametrize("hidden", [0, 12])
+def test_transform_gives_what_the_last_layer_sees(small, hidden):
+    X, y = small
+    net = quick(hidden=hidden).fit(X, y)
+    features = net.transform(X)
+    assert features.shape == (300, hidden or 8 * 4 * 4)
+    fc = net.network_.parameters["fc.weight"], net.network_.parameters["fc.bias"]
+    np.testing.assert_allclose(
+        features @ fc[0].T + fc[1], net.decision_function(X), rtol=1e-4, atol=1e-4
+    )
+    names = net.get_feature_names_out()
+    assert len(names) == features.shape[1]
+    assert names[0] == "cnnclassifier0"
+
+
+def test_what_is_recorded(fitted):
+    assert fitted.n_iter_ == len(fitted.loss_curve_) == 5
+    assert fitted.loss_ == fitted.loss_curve_[-1] < fitted.loss_curve_[0]
+    assert fitted.validation_scores_ is None
+
+
+def test_early_stopping_returns_to_the_best_epoch(small):
+    X, y = small
+    net = quick(max_iter=200, schedule="constant", early_stopping=True, validation_fraction=0.2)
+    net.set_params(n_iter_no_change=3).fit(X, y)
+    assert net.n_iter_ == len(net.validation_scores_) < 200
+    assert max(net.validation_scores_) == net.validation_scores_[-4] > 0.7
+
+
+def test_warm_start_goes_on(small):
+    X, y = small
+    net = quick(warm_start=True).fit(X, y)
+    first, loss = net.network_, net.loss_
+    net.fit(X, y)
+    assert net.network_ is first
+    assert net.n_iter_ == 10
+    assert net.loss_ < loss
+    with pytest.raises(ValueError, match="warm_start: the network knows the classes"):
+        net.fit(X, y + 1)
+
+
+def test_partial_fit_goes_on(small):
+    X, y = small
+    net = quick(shift=0)
+    with pytest.raises(ValueError, match="classes: the first call"):
+        net.partial_fit(X, y)
+    for i in range(40):
+        part = slice(100 * (i % 3), 100 * (i % 3) + 100)
+        net.partial_fit(X[part], y[part], classes=range(10) if i == 0 else None)
+    assert net.n_iter_ == 40
+    assert net.score(X, y) > 0.95
+    with pytest.raises(ValueError, match="classes: the network knows"):
+        net.partial_fit(X, y, classes=range(11))
+    with pytest.raises(ValueError, match="y: 10 is not among the classes"):
+        net.partial_fit(X, y + 1)
+
+
+def test_optimizers_differ_and_learn(small):
+    X, y = small
+    losses = set()
+    for optimizer, rate in [("adam", 0.01), ("adamw", 0.01), ("sgd", 0.05)]:
+        net = quick(optimizer=optimizer, learning_rate_init=rate, alpha=0.01).fit(X, y)
+        assert net.loss_ < net.loss_curve_[0]
+        losses.add(net.loss_)
+    assert len(losses) == 3
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"optimizer": "lbfgs"}, "optimizer: must be one of adam, adamw, sgd, got 'lbfgs'"),
+        ({"schedule": "adaptive"}, "schedule: must be one of"),
+        ({"batch_size": "all"}, "batch_size: the only word it takes is 'auto', got 'all'"),
+        ({"max_iter": 0}, "max_iter: must be a whole number of at least 1, got 0"),
+        ({"learning_rate_init": -1}, "learning_rate_init: must be finite and not negative"),
+        ({"padding": -1}, "padding: must be a whole number of at least 0"),
+        ({"channels": (8, 8, 8)}, "at most 2 blocks fit"),
+        ({"early_stopping": True, "tol": -1}, "tol: must be finite and not negative"),
+    ],
+)
+def test_wrong_parameters_are_named(small, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**parameters).fit(*small)
+
+
+def test_unfitted_is_not_fitted(small):
+    X, _ = small
+    for method in ("predict", "predict_proba", "decision_function", "transform"):
+        with pytest.raises(NotFittedError):
+            getattr(CNNClassifier(), method)(X)
+
+
+# Copies, processes and meta-estimators
+
+
+def test_copies_predict_the_same_bits(small, fitted, tmp_path):
+    X, _ = small
+    expected = fitted.predict_proba(X)
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    for copy in (
+        pickle.loads(pickle.dumps(fitted)),
+        joblib.load(tmp_path / "model.joblib"),
+        joblib.load(tmp_path / "model.joblib", mmap_mode="r"),
+    ):
+        np.testing.assert_array_equal(copy.predict_proba(X), expected)
+    assert not hasattr(clone(fitted), "network_")
+    assert "CNNClassifier" in fitted._repr_html_()
+
+
+def test_the_seed_decides_in_any_number_of_threads_and_processes(small):
+    X, y = small
+    expected = cross_val_score(quick(), X, y, cv=2)
+    assert (cross_val_score(quick(n_jobs=2), X, y, cv=2) == expected).all()
+    assert (cross_val_score(quick(n_jobs=-1), X, y, cv=2, n_jobs=2) == expected).all()
+    one, two, other = (
+        quick(n_jobs=n, random_state=seed).fit(X, y).network_.flat
+        for n, seed in [(1, 0), (2, 0), (1, 1)]
+    )
+    assert (one == two).all()
+    assert (one != other).any()
+
+
+def test_joblibs_workers_keep_to_their_share():
+    assert _threads(None) == 1
+    assert _threads(3) == 3
+    with joblib.parallel_config(n_jobs=2):
+        assert _threads(None) == 2
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        shares = joblib.Parallel(n_jobs=2)(joblib.delayed(_threads)(n) for n in (None, 2, -1))
+    assert shares == [1, 1, 1]
+
+
+def test_in_a_grid_search_in_a_pipeline_in_processes(small):
+    X, y = small
+    pipeline = make_pipeline(StandardScaler(), quick(max_iter=20))
+    grid = {"cnnclassifier__channels": [(4,), (8,)], "cnnclassifier__hidden": [0, 16]}
+    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2).fit(X.astype(np.float32), y)
+    assert len(search.cv_results_["params"]) == 4
+    assert search.best_score_ > 0.6
+
+
+def test_features_for_another_estimator(small):
+    X, y = small
+    pipeline = make_pipeline(quick(max_iter=20), KNeighborsClassifier())
+    assert pipeline.fit(X, y).score(X, y) > 0.8
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda net: CalibratedClassifierCV(net, cv=2),
+        lambda net: VotingClassifier([("a", net), ("b", clone(net))], voting="soft"),
+        lambda net: OneVsRestClassifier(net, n_jobs=2),
+    ],
+    ids=["calibrated", "voting", "one_vs_rest"],
+)
+def test_meta_estimators(small, make):
+    X, y = small
+    model = make(quick(max_iter=20)).fit(X, y)
+    assert model.score(X, y) > 0.8
+    assert model.predict_proba(X).shape == (300, 10)
+
+
+def test_weights_are_routed(small):
+    import sklearn
+
+    X, y = small
+    with sklearn.config_context(enable_metadata_routing=True):
+        net = quick().set_fit_request(sample_weight=True)
+        weights = (y != 3).astype(float)
+        unweighted = net.set_score_request(sample_weight=False)
+        scores = cross_val_score(unweighted, X, y, cv=2, params={})
+        pipeline = make_pipeline(net).fit(X, y, sample_weight=weights)
+    assert 3 not in pipeline.predict(X)
+    assert len(scores) == 2
+
+
+def test_without_scikit_learn_the_error_says_what_to_install():
+    code = (
+        "import sys; sys.modules['sklearn'] = None; sys.modules['joblib'] = None\n"
+        "import tinycnn\n"
+        "try:\n    import tinycnn.sklearn\n"
+        "except ImportError as error: print(error)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "needs scikit-learn 1.6 or later: pip install 'tinycnn[sklearn]'" in result.stdout
