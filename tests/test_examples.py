@@ -1,5 +1,6 @@
 """The example scripts run, as they stand, on data made here."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,46 @@ def test_colour_shapes(tmp_path):
     )
     names = [line[:16].strip() for line in result.stdout.splitlines()[1:]]
     assert names == ["in colour", "in grey", "pixels shuffled"]
+
+
+def run_with_sklearn(name, folder, *arguments):
+    """Run an example that needs scikit-learn; return what it prints."""
+    pytest.importorskip("sklearn", minversion="1.6")
+    result = subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments],
+        cwd=folder,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # on a busy machine, two hinder each other
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout
+
+
+def test_sklearn_digits(tmp_path):
+    lines = run_with_sklearn("sklearn_digits.py", tmp_path).splitlines()
+    accuracy = {line.split()[0]: float(line.split()[1].rstrip("%")) for line in lines}
+    assert max(accuracy, key=accuracy.get) == "CNNClassifier"
+    assert accuracy["CNNClassifier"] > 96
+
+
+def test_sklearn_grid_search(tmp_path):
+    output = run_with_sklearn("sklearn_grid_search.py", tmp_path)
+    assert "best of 4: {" in output
+    assert "'channels': (32,)" in output
+
+
+def test_sklearn_calibration(tmp_path):
+    pytest.importorskip("sklearn", minversion="1.8", reason="temperature scaling came with 1.8")
+    before, after = run_with_sklearn("sklearn_calibration.py", tmp_path).splitlines()
+    assert float(after.split()[-1]) < float(before.split()[-1])
+
+
+def test_sklearn_plots(tmp_path):
+    pytest.importorskip("matplotlib")
+    output = run_with_sklearn("sklearn_plots.py", tmp_path, "picture.png")
+    assert "digits are misclassified" in output
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
