@@ -17,8 +17,19 @@ net = tinycnn.CNN(
     channels=(16, 32),
     n_classes=len(class_names),
     class_names=class_names,
+    padding=1,
 )
-tinycnn.fit(net, images[train_index], labels[train_index], epochs=20, batch_size=32)
+net.standardize(images[train_index])
+tinycnn.fit(
+    net,
+    images[train_index],
+    labels[train_index],
+    epochs=30,
+    batch_size=32,
+    optimizer=tinycnn.AdamW(lr=0.005),
+    schedule=tinycnn.OneCycle(),
+    augmentation=tinycnn.Augmentation(shift=2, flip=True),
+)
 
 print(f"accuracy on {len(test_index)} images held out: ", end="")
 print(f"{net.score(images[test_index], labels[test_index]):.1%}")

@@ -13,11 +13,11 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 def test_own_images(tmp_path, rng):
     image_module = pytest.importorskip("PIL.Image")
-    for label, name in enumerate(("left", "right")):
+    for label, name in enumerate(("upper", "lower")):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for i in range(20):
             picture = rng.integers(0, 60, (40, 36, 3), dtype=np.uint8)
-            picture[:, 18 * label : 18 * label + 18] += 150
+            picture[20 * label : 20 * label + 20] += 150
             image_module.fromarray(picture).save(tmp_path / "pictures" / name / f"{i}.png")
     result = subprocess.run(
         [sys.executable, EXAMPLES / "own_images.py", tmp_path / "pictures"],
