@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = describe_machine()
     rows = digits(options.seeds) if options.study == "digits" else fashion(options.data)
     machine["load_average_end"] = load_average()
-    command = shlex.join(["python", "benchmarks/sklearn_estimators.py", *arguments])
+    shown = [Path(argument).name for argument in arguments]  # not where on this machine they are
+    command = shlex.join(["python", "benchmarks/sklearn_estimators.py", *shown])
     threads = os.environ.get("OPENBLAS_NUM_THREADS")
     command = f"OPENBLAS_NUM_THREADS={threads} {command}" if threads else command
     output = options.output or RESULTS / f"sklearn-{options.study}.md"
