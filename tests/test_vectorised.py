@@ -116,6 +116,27 @@ def test_the_forward_loop_stays_in_registers(level):
     assert any(not any("%rsp" in text for text in loop) for loop in loops)
 
 
+@pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")
+def test_the_gradient_of_the_pooled_values_keeps_that_of_the_logits_in_registers():
+    # Ten classes for one feature: two sums begin with a product each.
+    product = re.compile(r"\bv(mul|fmadd\w+)ps\s.*%zmm")
+    loops = [
+        loop
+        for loop in innermost_loops("v4")
+        if sum(product.search(text) is not None for text in loop) == 10
+        and sum("vmulps" in text for text in loop) == 2
+    ]
+    assert any(sum("%zmm" in text for text in loop) == 12 for loop in loops)
+
+
+@pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")
+def test_bytes_are_packed_by_shuffles_of_words():
+    # Eight registers, interleaved three times; the copies before may be a loop of their own.
+    stretches = re.split(r"\n.*\tj\w+\s", disassembled("v4"))
+    shuffle = re.compile(r"\bvperm[ti]2d\s.*%zmm")
+    assert any(len(shuffle.findall(stretch)) == 24 for stretch in stretches)
+
+
 def test_the_builds_for_newer_processors_use_their_instructions_and_the_baseline_none():
     for level in _dispatch.supported_levels():
         code = disassembled(level)

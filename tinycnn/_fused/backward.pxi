@@ -9,27 +9,42 @@ The most frequent case, kernels of 3x3, goes without dz. The later blocks follow
 """
 
 
+cdef inline void close(const floating* winner, floating* d, floating* total) noexcept nogil:
+    """d[L] = 0 where the window is closed; total[L] += what is left."""
+    cdef floating open[MAX_LANES]
+    cdef floating value
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        value = d[l]
+        open[l] = value if winner[l] >= 0 else 0
+    for l in range(L):
+        d[l] = open[l]
+        total[l] += open[l]
+
+
 cdef void close_and_sum(
     const floating* winner, Py_ssize_t n, floating* d, floating* dbias
 ) noexcept nogil:
-    """d[n, L] = 0 where the window is closed; dbias[L] += what is left."""
-    cdef floating total[MAX_LANES]
-    cdef floating open[MAX_LANES]
-    cdef floating value
+    """d[n, L] = 0 where the window is closed; dbias[L] += what is left.
+
+    Even and odd windows have sums of their own: one chain of additions would wait for itself.
+    """
+    cdef floating even[MAX_LANES]
+    cdef floating odd[MAX_LANES]
     cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
     for l in range(L):
-        total[l] = 0
-    for i in range(n):
-        for l in range(L):
-            value = d[l]
-            open[l] = value if winner[l] >= 0 else 0
-        for l in range(L):
-            d[l] = open[l]
-            total[l] += open[l]
-        d += L
-        winner += L
+        even[l] = 0
     for l in range(L):
-        dbias[l] += total[l]
+        odd[l] = 0
+    for i in range(n // 2):
+        close(winner, d, even)
+        close(winner + L, d + L, odd)
+        d += 2 * L
+        winner += 2 * L
+    if n % 2:
+        close(winner, d, even)
+    for l in range(L):
+        dbias[l] += even[l] + odd[l]
 
 
 cdef void spread_row(
@@ -142,10 +157,11 @@ cdef inline void dweight3x3(
     cdef floating lower[4 * MAX_LANES]
     cdef floating y[4 * MAX_LANES]
     cdef floating a
-    cdef Py_ssize_t q, l, L = VECTOR_BYTES // sizeof(floating), down = W * L
-    for l in range(9 * L):
-        acc[l] = dw[l]
-    for q in range(Q):
+    cdef Py_ssize_t i, l, q = 0, L = VECTOR_BYTES // sizeof(floating), down = W * L
+    for i in range(3):
+        for l in range(3 * L):
+            acc[3 * i * L + l] = dw[3 * i * L + l]
+    while True:
         for l in range(L):
             value[l] = d[l]
             place[l] = winner[l]
@@ -165,8 +181,12 @@ cdef inline void dweight3x3(
         x += 2 * L
         d += L
         winner += L
-    for l in range(9 * L):
-        dw[l] = acc[l]
+        q += 1
+        if q == Q:
+            break
+    for i in range(3):
+        for l in range(3 * L):
+            dw[3 * i * L + l] = acc[3 * i * L + l]
 
 
 cdef inline void dweight_tile(
@@ -273,23 +293,33 @@ cdef void first_block_backward_3x3(
     const Block* block, const floating* x, const floating* winner, const floating* dpooled,
     const Linear* linear, const floating* dlogits, floating* d, floating* dw, floating* dbias
 ) noexcept nogil:
-    """``first_block_backward`` for 3x3 kernels; d (Q, L) is scratch.
+    """``first_block_backward`` for 3x3 kernels; d, as large as dz, is scratch.
 
     It holds 9 sums and two rows of a window: more than 16 registers.
     """
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef Py_ssize_t P = block.P, Q = block.Q, W = block.W, taps = padded_taps(block)
-    cdef Py_ssize_t c, k, p, row
+    cdef Py_ssize_t c, k, p, first, last, row
     for p in range(P):
-        for k in range(block.K):
-            row = (k * P + p) * Q
-            dpooled_row(linear, dlogits, dpooled, row, Q, d)
-            close_and_sum(winner + row * L, Q, d, dbias + k * L)
-            for c in range(block.C):
-                dweight3x3(
-                    x + (c * block.H + 2 * p) * W * L, W, d, winner + row * L, Q,
-                    dw + (k * taps + 9 * c) * L
-                )
+        first = 0
+        while first < block.K:
+            last = min(first + 4 * FILTER_TILE, block.K)
+            # All their rows first: while the weights and winners of one come from the second-level
+            # cache, those of the next are asked for.
+            for k in range(first, last):
+                row = (k * P + p) * Q
+                dpooled_row(linear, dlogits, dpooled, row, Q, d + (k - first) * Q * L)
+            for k in range(first, last):
+                row = (k * P + p) * Q
+                close_and_sum(winner + row * L, Q, d + (k - first) * Q * L, dbias + k * L)
+            for k in range(first, last):
+                row = (k * P + p) * Q
+                for c in range(block.C):
+                    dweight3x3(
+                        x + (c * block.H + 2 * p) * W * L, W, d + (k - first) * Q * L,
+                        winner + row * L, Q, dw + (k * taps + 9 * c) * L
+                    )
+            first = last
 
 
 cdef void first_block_backward(

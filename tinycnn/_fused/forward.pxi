@@ -34,21 +34,6 @@ cdef inline void pool_relu(const floating* a, floating* pooled, floating* winner
         winner[l] = place[l]
 
 
-cdef void restore_nan(
-    const floating* a, Py_ssize_t n, Py_ssize_t step, floating* pooled, floating* winner
-) noexcept nogil:
-    """a[n, 4, L]: where one of the four is NaN, so is the pooled value; the window is closed."""
-    cdef Py_ssize_t i, j, l, L = VECTOR_BYTES // sizeof(floating)
-    cdef floating value
-    for i in range(n):
-        for j in range(4):
-            for l in range(L):
-                value = a[(4 * i + j) * L + l]
-                if value != value:
-                    pooled[i * step + l] = value
-                    winner[i * step + l] = -1
-
-
 cdef inline void conv4(
     const floating* x, Py_ssize_t right, Py_ssize_t down, const int64_t* tap, Py_ssize_t T,
     const floating* w, const floating* bias, floating* acc
@@ -59,11 +44,11 @@ cdef inline void conv4(
     cdef const floating* y1 = x + right
     cdef const floating* y2 = x + down
     cdef const floating* y3 = x + down + right
-    cdef Py_ssize_t i, l, t, o
+    cdef Py_ssize_t i, l, t = 0, o
     for i in range(4):
         for l in range(4 * L):
             acc[4 * i * L + l] = bias[i]
-    for t in range(T):
+    while True:
         o = tap[t]
         w0 = w[4 * t]
         w1 = w[4 * t + 1]
@@ -90,6 +75,9 @@ cdef inline void conv4(
             acc[l + 13 * L] += w3 * x1
             acc[l + 14 * L] += w3 * x2
             acc[l + 15 * L] += w3 * x3
+        t += 1
+        if t == T:
+            break
 
 
 cdef inline void conv2(
@@ -102,11 +90,11 @@ cdef inline void conv2(
     cdef const floating* y1 = x + right
     cdef const floating* y2 = x + down
     cdef const floating* y3 = x + down + right
-    cdef Py_ssize_t i, l, t, o
+    cdef Py_ssize_t i, l, t = 0, o
     for i in range(2):
         for l in range(4 * L):
             acc[4 * i * L + l] = bias[i]
-    for t in range(T):
+    while True:
         o = tap[t]
         w0 = w[4 * t]
         w1 = w[4 * t + 1]
@@ -123,11 +111,14 @@ cdef inline void conv2(
             acc[l + 5 * L] += w1 * x1
             acc[l + 6 * L] += w1 * x2
             acc[l + 7 * L] += w1 * x3
+        t += 1
+        if t == T:
+            break
 
 
 cdef inline void window4(
     const floating* x, Py_ssize_t right, Py_ssize_t down, const int64_t* tap, Py_ssize_t T,
-    const floating* w, const floating* bias, Py_ssize_t n, Py_ssize_t step, bint careful,
+    const floating* w, const floating* bias, Py_ssize_t n, Py_ssize_t step,
     floating* pooled, floating* winner
 ) noexcept nogil:
     """One window of up to 4 filters; n of them are stored, step apart."""
@@ -136,13 +127,11 @@ cdef inline void window4(
     conv4(x, right, down, tap, T, w, bias, acc)
     for i in range(n):
         pool_relu(acc + 4 * i * L, pooled + i * step, winner + i * step)
-    if careful:
-        restore_nan(acc, n, step, pooled, winner)
 
 
 cdef inline void window2(
     const floating* x, Py_ssize_t right, Py_ssize_t down, const int64_t* tap, Py_ssize_t T,
-    const floating* w, const floating* bias, Py_ssize_t n, Py_ssize_t step, bint careful,
+    const floating* w, const floating* bias, Py_ssize_t n, Py_ssize_t step,
     floating* pooled, floating* winner
 ) noexcept nogil:
     """One window of up to 2 filters."""
@@ -151,8 +140,41 @@ cdef inline void window2(
     conv2(x, right, down, tap, T, w, bias, acc)
     for i in range(n):
         pool_relu(acc + 4 * i * L, pooled + i * step, winner + i * step)
-    if careful:
-        restore_nan(acc, n, step, pooled, winner)
+
+
+cdef inline Py_ssize_t filter_at(const Block* block, Py_ssize_t k) noexcept nogil:
+    """Where filter k begins: filters stand in tiles of 4, as [tap, filter]."""
+    return k // FILTER_TILE * FILTER_TILE * padded_taps(block) + k % FILTER_TILE
+
+
+cdef void restore_nan(
+    const Block* block, const floating* x, floating* pooled, floating* winner
+) noexcept nogil:
+    """Where one of a window's four values is NaN, so is the pooled value; the window is closed.
+
+    The values are computed once more: to keep them would take them out of their registers.
+    """
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), down = block.W * L
+    cdef Py_ssize_t step = block.P * block.Q * L, k, p, q, i, j, l, at
+    cdef const floating* w = <const floating*> block.filters
+    cdef const floating* bias = <const floating*> block.biases
+    cdef floating acc[8 * MAX_LANES]
+    cdef floating value
+    for k in range(0, block.K, 2):
+        for p in range(block.P):
+            for q in range(block.Q):
+                at = k * step + (p * block.Q + q) * L
+                conv2(
+                    x + (2 * p * block.W + 2 * q) * L, L, down, block.tap, block.T,
+                    w + filter_at(block, k), bias + k, acc
+                )
+                for i in range(min(<Py_ssize_t> 2, block.K - k)):
+                    for j in range(4):
+                        for l in range(L):
+                            value = acc[(4 * i + j) * L + l]
+                            if value != value:
+                                pooled[at + i * step + l] = value
+                                winner[at + i * step + l] = -1
 
 
 cdef void block_forward(
@@ -164,7 +186,6 @@ cdef void block_forward(
     """
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), down = block.W * L
     cdef Py_ssize_t K = block.K, T = block.T, Q = block.Q, step = block.P * Q * L
-    cdef Py_ssize_t taps = round_up(T, TAP_TILE)
     cdef const floating* w = <const floating*> block.filters
     cdef const floating* bias = <const floating*> block.biases
     cdef const floating* row_w
@@ -174,19 +195,20 @@ cdef void block_forward(
         k = 0
         while k < K:
             n = min(step_k, K - k)
-            # Filters stand in tiles of 4, as [tap, filter]; k may begin in the middle of a tile.
-            row_w = w + k // FILTER_TILE * FILTER_TILE * taps + k % FILTER_TILE
+            row_w = w + filter_at(block, k)
             for q in range(Q):
                 at = k * step + (p * Q + q) * L
                 window = x + (2 * p * block.W + 2 * q) * L
                 if MANY_REGISTERS and n > 2:
                     window4(
-                        window, L, down, block.tap, T, row_w, bias + k, n, step, careful,
+                        window, L, down, block.tap, T, row_w, bias + k, n, step,
                         pooled + at, winner + at
                     )
                 else:
                     window2(
-                        window, L, down, block.tap, T, row_w, bias + k, n, step, careful,
+                        window, L, down, block.tap, T, row_w, bias + k, n, step,
                         pooled + at, winner + at
                     )
             k += n
+    if careful:
+        restore_nan(block, x, pooled, winner)

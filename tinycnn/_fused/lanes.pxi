@@ -9,7 +9,9 @@ Letters: C channels, H x W pixels; K filters of T = C * R * S taps; P x Q pooled
 features; M classes; L lanes.
 
 The loops over lanes have a length known to the compiler and bodies without branches: that is what
-lets it turn each of them into vector instructions and keep small local arrays in registers.
+lets it turn each of them into vector instructions and keep small local arrays in registers. A loop
+around them that sums up ends in a `break` if it turns at least once: of one that might not turn at
+all, the compiler writes the sums to memory before and after it.
 """
 
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
@@ -53,3 +55,31 @@ cdef inline void fill_zero(floating* a, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         a[i] = 0
+
+
+ctypedef fused word:
+    uint32_t
+    float
+    double
+
+
+cdef inline void riffle(word* a, Py_ssize_t L) noexcept nogil:
+    """Interleave the two halves of a[8 * L]; done three times, this transposes a[8, L]."""
+    cdef Py_ssize_t i
+    cdef word s[8 * MAX_LANES]
+    for i in range(4 * L):
+        s[2 * i] = a[i]
+        s[2 * i + 1] = a[i + 4 * L]
+    for i in range(8 * L):
+        a[i] = s[i]
+
+
+cdef inline void unriffle(word* a, Py_ssize_t L) noexcept nogil:
+    """The way back; done three times, this transposes a[L, 8]."""
+    cdef Py_ssize_t i
+    cdef word s[8 * MAX_LANES]
+    for i in range(4 * L):
+        s[i] = a[2 * i]
+        s[i + 4 * L] = a[2 * i + 1]
+    for i in range(8 * L):
+        a[i] = s[i]

@@ -135,72 +135,105 @@ cdef void lanes_relu_backward(const floating* a, Py_ssize_t n, floating* d) noex
         d[i] = value if a[i] > 0 else 0
 
 
-cdef inline void dpooled8(
-    const floating* w, Py_ssize_t F, Py_ssize_t M, const floating* dlogits, floating* d
+cdef inline void dpooled10(
+    const floating* w, Py_ssize_t F, Py_ssize_t n, const floating* dlogits, floating* d
 ) noexcept nogil:
-    """d[8 features, L] = sum over m of w[m, feature] * dlogits[m, L]."""
+    """d[n features, L] = the sum over ten classes of w[m, feature] * dlogits[m, L]."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef floating acc[8 * MAX_LANES]
-    cdef floating v, w0, w1, w2, w3, w4, w5, w6, w7
-    cdef Py_ssize_t l, m
-    for l in range(8 * L):
-        acc[l] = 0
-    for m in range(M):
+    cdef floating v[10 * MAX_LANES]
+    cdef floating w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, a, b
+    cdef Py_ssize_t l, f
+    for l in range(5 * L):
+        v[l] = dlogits[l]
+    for l in range(5 * L):
+        v[l + 5 * L] = dlogits[l + 5 * L]
+    for f in range(n):
         w0 = w[0]
-        w1 = w[1]
-        w2 = w[2]
-        w3 = w[3]
-        w4 = w[4]
-        w5 = w[5]
-        w6 = w[6]
-        w7 = w[7]
+        w1 = w[F]
+        w2 = w[2 * F]
+        w3 = w[3 * F]
+        w4 = w[4 * F]
+        w5 = w[5 * F]
+        w6 = w[6 * F]
+        w7 = w[7 * F]
+        w8 = w[8 * F]
+        w9 = w[9 * F]
         for l in range(L):
-            v = dlogits[m * L + l]
-            acc[l] += w0 * v
-            acc[l + L] += w1 * v
-            acc[l + 2 * L] += w2 * v
-            acc[l + 3 * L] += w3 * v
-            acc[l + 4 * L] += w4 * v
-            acc[l + 5 * L] += w5 * v
-            acc[l + 6 * L] += w6 * v
-            acc[l + 7 * L] += w7 * v
-        w += F
-    for l in range(8 * L):
-        d[l] = acc[l]
+            a = w0 * v[l]
+            b = w5 * v[l + 5 * L]
+            a += w1 * v[l + L]
+            b += w6 * v[l + 6 * L]
+            a += w2 * v[l + 2 * L]
+            b += w7 * v[l + 7 * L]
+            a += w3 * v[l + 3 * L]
+            b += w8 * v[l + 8 * L]
+            a += w4 * v[l + 4 * L]
+            b += w9 * v[l + 9 * L]
+            d[l] = a + b
+        w += 1
+        d += L
+
+
+cdef inline void dpooled5(
+    const floating* w, Py_ssize_t F, Py_ssize_t n, const floating* dlogits, floating* d
+) noexcept nogil:
+    """d[n features, L] += the sum over five classes of w[m, feature] * dlogits[m, L]."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef floating v[5 * MAX_LANES]
+    cdef floating w0, w1, w2, w3, w4, a, b
+    cdef Py_ssize_t l, f
+    for l in range(5 * L):
+        v[l] = dlogits[l]
+    for f in range(n):
+        w0 = w[0]
+        w1 = w[F]
+        w2 = w[2 * F]
+        w3 = w[3 * F]
+        w4 = w[4 * F]
+        for l in range(L):
+            a = d[l] + w0 * v[l]
+            b = w2 * v[l + 2 * L]
+            a += w1 * v[l + L]
+            b += w3 * v[l + 3 * L]
+            b += w4 * v[l + 4 * L]
+            d[l] = a + b
+        w += 1
+        d += L
 
 
 cdef inline void dpooled1(
-    const floating* w, Py_ssize_t F, Py_ssize_t M, const floating* dlogits, floating* d
+    const floating* w, Py_ssize_t n, const floating* dlogits, floating* d
 ) noexcept nogil:
-    """The same for one feature."""
+    """The same for one class."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef floating acc[MAX_LANES]
+    cdef floating v[MAX_LANES]
     cdef floating w0
-    cdef Py_ssize_t l, m
+    cdef Py_ssize_t l, f
     for l in range(L):
-        acc[l] = 0
-    for m in range(M):
-        w0 = w[m * F]
+        v[l] = dlogits[l]
+    for f in range(n):
+        w0 = w[f]
         for l in range(L):
-            acc[l] += w0 * dlogits[m * L + l]
-    for l in range(L):
-        d[l] = acc[l]
+            d[f * L + l] += w0 * v[l]
 
 
 cdef void linear_backward_row(
     const Linear* linear, Py_ssize_t feature, Py_ssize_t n, const floating* dlogits, floating* d
 ) noexcept nogil:
     """d[n, L] = the gradient of n pooled values, from feature on, from dlogits (M, L)."""
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), F = linear.F, M = linear.M, m = 0
     cdef const floating* w = <const floating*> linear.weight + feature
-    for i in range(n // 8):
-        dpooled8(w + 8 * i, linear.F, linear.M, dlogits, d + 8 * i * L)
-    if n % 8 and n > 8:
-        # Rather some of them twice, with the same result, than up to seven one by one.
-        dpooled8(w + n - 8, linear.F, linear.M, dlogits, d + (n - 8) * L)
-    elif n < 8:
-        for i in range(n):
-            dpooled1(w + i, linear.F, linear.M, dlogits, d + i * L)
+    if MANY_REGISTERS and M >= 10:
+        dpooled10(w, F, n, dlogits, d)
+        m = 10
+    else:
+        fill_zero(d, n * L)
+    while M - m >= 5:
+        dpooled5(w + m * F, F, n, dlogits + m * L, d)
+        m += 5
+    while m < M:
+        dpooled1(w + m * F, n, dlogits + m * L, d)
+        m += 1
 
 
 cdef inline void halve(floating* a, Py_ssize_t n) noexcept nogil:
@@ -245,10 +278,10 @@ cdef inline void dlinear8(
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[8 * MAX_LANES]
     cdef floating d0, d1, x0, x1, x2, x3
-    cdef Py_ssize_t b, l
+    cdef Py_ssize_t b = 0, l
     for l in range(8 * L):
         acc[l] = 0
-    for b in range(n):
+    while True:
         for l in range(L):
             d0 = dlogits[l]
             d1 = dlogits[l + L]
@@ -266,6 +299,9 @@ cdef inline void dlinear8(
             acc[l + 7 * L] += d1 * x3
         pooled += F * L
         dlogits += M * L
+        b += 1
+        if b == n:
+            break
     sum_lanes8(acc)
     for b in range(4):
         dw[b] = acc[b]
@@ -284,7 +320,8 @@ cdef inline void dlinear16(
     for b in range(4):
         for l in range(4 * L):
             acc[4 * b * L + l] = 0
-    for b in range(n):
+    b = 0
+    while True:
         for l in range(L):
             d0 = dlogits[l]
             d1 = dlogits[l + L]
@@ -314,6 +351,9 @@ cdef inline void dlinear16(
             acc[l + 15 * L] += d1 * x7
         pooled += F * L
         dlogits += M * L
+        b += 1
+        if b == n:
+            break
     sum_lanes16(acc)
     for b in range(8):
         dw[b] = acc[b]

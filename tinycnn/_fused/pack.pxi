@@ -7,23 +7,48 @@ ctypedef fused pixel:
     float
     double
 
+ctypedef fused float_pixel:
+    float
+    double
 
-cdef void gather_words(
-    const uint8_t** image, Py_ssize_t L, Py_ssize_t size, uint32_t* word
+
+cdef inline void gather8(
+    const uint8_t** image, Py_ssize_t L, Py_ssize_t at, word* a
 ) noexcept nogil:
-    """word[i, l] = bytes 4i to 4i + 3 of image l; the last word ends in zeros."""
+    """a[8, L] = 8 words of each of L images, from byte `at` on.
+
+    Each image's words come in one piece, and shuffles send them to their lanes: one by one, words
+    take several times as long.
+    """
+    cdef Py_ssize_t l
+    for l in range(L):
+        memcpy(a + 8 * l, image[l] + at, 8 * sizeof(word))
+    unriffle(a, L)
+    unriffle(a, L)
+    unriffle(a, L)
+
+
+cdef inline void gather_words(
+    const uint8_t** image, Py_ssize_t L, Py_ssize_t size, uint32_t* words
+) noexcept nogil:
+    """words[i, l] = bytes 4i to 4i + 3 of image l; the last word ends in zeros."""
     cdef Py_ssize_t i, l, whole = size // 4, tail = size % 4
-    for i in range(whole):
+    cdef uint32_t a[8 * MAX_LANES]
+    for i in range(whole // 8):
+        gather8(image, L, 32 * i, a)
+        for l in range(8 * L):
+            words[8 * i * L + l] = a[l]
+    for i in range(whole - whole % 8, whole):
         for l in range(L):
-            memcpy(word + i * L + l, image[l] + 4 * i, 4)
+            memcpy(words + i * L + l, image[l] + 4 * i, 4)
     if tail:
         for l in range(L):
-            word[whole * L + l] = 0
-            memcpy(word + whole * L + l, image[l] + 4 * whole, tail)
+            words[whole * L + l] = 0
+            memcpy(words + whole * L + l, image[l] + 4 * whole, tail)
 
 
 cdef void unpack_words(
-    const uint32_t* word, Py_ssize_t size, floating scale, floating shift, floating* x
+    const uint32_t* words, Py_ssize_t size, floating scale, floating shift, floating* x
 ) noexcept nogil:
     """x[i, l] = byte i of image l * scale + shift."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
@@ -37,14 +62,14 @@ cdef void unpack_words(
     cdef const uint32_t* v
     cdef floating* y
     for i in range(whole):
-        v = word + i * L
+        v = words + i * L
         y = x + 4 * i * L
         for l in range(L):
             y[l] = <int> ((v[l] >> s0) & 255) * scale + shift
             y[l + L] = <int> ((v[l] >> s1) & 255) * scale + shift
             y[l + 2 * L] = <int> ((v[l] >> s2) & 255) * scale + shift
             y[l + 3 * L] = <int> ((v[l] >> s3) & 255) * scale + shift
-    v = word + whole * L
+    v = words + whole * L
     for i in range(4 * whole, size):
         for l in range(L):
             x[i * L + l] = (<const uint8_t*> (v + l))[i - 4 * whole] * scale + shift
@@ -52,19 +77,24 @@ cdef void unpack_words(
 
 cdef void pack_bytes(
     const uint8_t** image, Py_ssize_t size, floating scale, floating shift,
-    uint32_t* word, floating* x
+    uint32_t* words, floating* x
 ) noexcept nogil:
-    """Bytes to lanes, four at a time: a word moves from memory to its lane as one."""
-    gather_words(image, VECTOR_BYTES // sizeof(floating), size, word)
-    unpack_words(word, size, scale, shift, x)
+    """Bytes to lanes, four at a time: a word moves to its lane as one."""
+    gather_words(image, VECTOR_BYTES // sizeof(floating), size, words)
+    unpack_words(words, size, scale, shift, x)
 
 
 cdef void pack_values(
-    const pixel** image, Py_ssize_t size, floating scale, floating shift, floating* x
+    const float_pixel** image, Py_ssize_t size, floating scale, floating shift, floating* x
 ) noexcept nogil:
     """Floats to lanes."""
     cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
-    for i in range(size):
+    cdef float_pixel a[8 * MAX_LANES]
+    for i in range(size // 8):
+        gather8(<const uint8_t**> image, L, 8 * i * sizeof(float_pixel), a)
+        for l in range(8 * L):
+            x[8 * i * L + l] = <floating> a[l] * scale + shift
+    for i in range(size - size % 8, size):
         for l in range(L):
             x[i * L + l] = <floating> image[l][i] * scale + shift
 
@@ -72,7 +102,7 @@ cdef void pack_values(
 cdef void pack(
     const pixel* images, const int64_t* order, Py_ssize_t first, Py_ssize_t count,
     Py_ssize_t C, Py_ssize_t size, const double* scale, const double* shift,
-    uint32_t* word, floating* x
+    uint32_t* words, floating* x
 ) noexcept nogil:
     """x[c, i, l] = pixel i of channel c of image l, times scale[c], plus shift[c].
 
@@ -87,7 +117,7 @@ cdef void pack(
         image[l] = images + (index if order == NULL else order[index]) * C * size
     for c in range(C):
         if pixel is uint8_t:
-            pack_bytes(image, size, <floating> scale[c], <floating> shift[c], word, x)
+            pack_bytes(image, size, <floating> scale[c], <floating> shift[c], words, x)
         else:
             pack_values(image, size, <floating> scale[c], <floating> shift[c], x)
         for l in range(count, L):

@@ -60,28 +60,6 @@ cdef void read_runs(const Block* block, const floating* dw, floating* dweight) n
             dweight[k * block.T + t] = dw[k * size + at]
 
 
-cdef inline void riffle(floating* a) noexcept nogil:
-    """Interleave the two halves of a[8 * L]; done three times, this transposes a[8, L]."""
-    cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
-    cdef floating s[8 * MAX_LANES]
-    for i in range(4 * L):
-        s[2 * i] = a[i]
-        s[2 * i + 1] = a[i + 4 * L]
-    for i in range(8 * L):
-        a[i] = s[i]
-
-
-cdef inline void unriffle(floating* a) noexcept nogil:
-    """The way back; done three times, this transposes a[L, 8]."""
-    cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
-    cdef floating s[8 * MAX_LANES]
-    for i in range(4 * L):
-        s[i] = a[2 * i]
-        s[i + 4 * L] = a[2 * i + 1]
-    for i in range(8 * L):
-        a[i] = s[i]
-
-
 cdef inline Py_ssize_t next_value(Py_ssize_t at, Py_ssize_t size, Py_ssize_t n) noexcept nogil:
     """From one of n values (C, size) to the next one in the order of (size, C); the last stays."""
     at += size
@@ -103,9 +81,9 @@ cdef void split_lanes(
             for l in range(L):
                 a[j * L + l] = lanes[at * L + l]
             at = next_value(at, size, n)
-        riffle(a)
-        riffle(a)
-        riffle(a)
+        riffle(a, L)
+        riffle(a, L)
+        riffle(a, L)
         y = images + 8 * i
         for l in range(L):
             for j in range(8):
@@ -126,9 +104,9 @@ cdef void join_lanes(
             for j in range(8):
                 a[8 * l + j] = x[j]
             x += step
-        unriffle(a)
-        unriffle(a)
-        unriffle(a)
+        unriffle(a, L)
+        unriffle(a, L)
+        unriffle(a, L)
         for j in range(min(<Py_ssize_t> 8, n - 8 * i)):
             for l in range(L):
                 lanes[at * L + l] = a[j * L + l]
