@@ -22,6 +22,8 @@ from tinycnn import _dispatch
 # there are 16 registers); the weight gradient's loop over windows has 3 taps for 4 filters.
 FORWARD = {"baseline": 8, "v3": 8, "v4": 16}
 BACKWARD = dict.fromkeys(FORWARD, 12)
+# The forward pass of the linear layer: five classes for two features.
+LOGITS = 10
 # The loop over windows of a later block: 3 runs of a filter, for its gradient and for dx.
 WINNERS = 6
 MULTIPLICATION = {
@@ -114,6 +116,19 @@ def test_the_forward_loop_stays_in_registers(level):
         if sum(multiplication.search(text) is not None for text in loop) == FORWARD[level]
     ]
     assert any(not any("%rsp" in text for text in loop) for loop in loops)
+
+
+@pytest.mark.parametrize("level", _dispatch.supported_levels())
+@pytest.mark.parametrize("count", [BACKWARD["v4"], LOGITS])
+def test_the_sums_of_the_weight_gradient_and_of_the_linear_layer_stay_in_registers(level, count):
+    multiplication = re.compile(MULTIPLICATION[level])
+    loops = [
+        loop
+        for loop in innermost_loops(level)
+        if sum(multiplication.search(text) is not None for text in loop) == count
+    ]
+    from_stack = re.compile(r"(-0x\w+\(%rbp|\(%rsp)\S*,.*%[xyz]mm")
+    assert any(not any(from_stack.search(text) for text in loop) for loop in loops)
 
 
 @pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")

@@ -195,7 +195,7 @@ cdef inline void dweight_tile(
 ) noexcept nogil:
     """dw[4 filters, 3 taps, L] += dz * x over one row of windows; filters of dw are row apart."""
     cdef floating acc[12 * MAX_LANES]
-    cdef floating x0, x1, x2, d0, d1, d2, d3
+    cdef floating x0, x1, x2, g
     cdef const floating* y0
     cdef const floating* y1
     cdef const floating* y2
@@ -209,29 +209,36 @@ cdef inline void dweight_tile(
         y0 = x + o + tap[0]
         y1 = x + o + tap[1]
         y2 = x + o + tap[2]
-        for q in range(Q):
-            d = dz + (a * Q + q) * L
-            o = 2 * q * L
+        d = dz + a * Q * L
+        q = 0
+        while True:
             for l in range(L):
-                x0 = y0[o + l]
-                x1 = y1[o + l]
-                x2 = y2[o + l]
-                d0 = d[l]
-                d1 = d[l + step]
-                d2 = d[l + 2 * step]
-                d3 = d[l + 3 * step]
-                acc[l] += d0 * x0
-                acc[l + L] += d0 * x1
-                acc[l + 2 * L] += d0 * x2
-                acc[l + 3 * L] += d1 * x0
-                acc[l + 4 * L] += d1 * x1
-                acc[l + 5 * L] += d1 * x2
-                acc[l + 6 * L] += d2 * x0
-                acc[l + 7 * L] += d2 * x1
-                acc[l + 8 * L] += d2 * x2
-                acc[l + 9 * L] += d3 * x0
-                acc[l + 10 * L] += d3 * x1
-                acc[l + 11 * L] += d3 * x2
+                x0 = y0[l]
+                x1 = y1[l]
+                x2 = y2[l]
+                g = d[l]
+                acc[l] += g * x0
+                acc[l + L] += g * x1
+                acc[l + 2 * L] += g * x2
+                g = d[l + step]
+                acc[l + 3 * L] += g * x0
+                acc[l + 4 * L] += g * x1
+                acc[l + 5 * L] += g * x2
+                g = d[l + 2 * step]
+                acc[l + 6 * L] += g * x0
+                acc[l + 7 * L] += g * x1
+                acc[l + 8 * L] += g * x2
+                g = d[l + 3 * step]
+                acc[l + 9 * L] += g * x0
+                acc[l + 10 * L] += g * x1
+                acc[l + 11 * L] += g * x2
+            d += L
+            y0 += 2 * L
+            y1 += 2 * L
+            y2 += 2 * L
+            q += 1
+            if q == Q:
+                break
     for i in range(4):
         for l in range(3 * L):
             dw[i * row + l] = acc[3 * i * L + l]
@@ -243,7 +250,7 @@ cdef inline void dweight_tile2(
 ) noexcept nogil:
     """The same for 2 of the 4 filters, where there are no others."""
     cdef floating acc[6 * MAX_LANES]
-    cdef floating x0, x1, x2, d0, d1
+    cdef floating x0, x1, x2, g
     cdef const floating* y0
     cdef const floating* y1
     cdef const floating* y2
@@ -257,21 +264,28 @@ cdef inline void dweight_tile2(
         y0 = x + o + tap[0]
         y1 = x + o + tap[1]
         y2 = x + o + tap[2]
-        for q in range(Q):
-            d = dz + (a * Q + q) * L
-            o = 2 * q * L
+        d = dz + a * Q * L
+        q = 0
+        while True:
             for l in range(L):
-                x0 = y0[o + l]
-                x1 = y1[o + l]
-                x2 = y2[o + l]
-                d0 = d[l]
-                d1 = d[l + step]
-                acc[l] += d0 * x0
-                acc[l + L] += d0 * x1
-                acc[l + 2 * L] += d0 * x2
-                acc[l + 3 * L] += d1 * x0
-                acc[l + 4 * L] += d1 * x1
-                acc[l + 5 * L] += d1 * x2
+                x0 = y0[l]
+                x1 = y1[l]
+                x2 = y2[l]
+                g = d[l]
+                acc[l] += g * x0
+                acc[l + L] += g * x1
+                acc[l + 2 * L] += g * x2
+                g = d[l + step]
+                acc[l + 3 * L] += g * x0
+                acc[l + 4 * L] += g * x1
+                acc[l + 5 * L] += g * x2
+            d += L
+            y0 += 2 * L
+            y1 += 2 * L
+            y2 += 2 * L
+            q += 1
+            if q == Q:
+                break
     for i in range(2):
         for l in range(3 * L):
             dw[i * row + l] = acc[3 * i * L + l]

@@ -28,34 +28,36 @@ cdef inline void logits5(
     """
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[10 * MAX_LANES]
-    cdef floating x0, x1, w0, w1, w2, w3, w4, v0, v1, v2, v3, v4
+    cdef floating x, w0, w1, w2, w3, w4
     cdef Py_ssize_t f, m, l
     for l in range(10 * L):
         acc[l] = 0
     for f in range(n // 2):
+        # One feature after the other: ten weights at once would not find registers everywhere.
         w0 = w[0]
         w1 = w[F]
         w2 = w[2 * F]
         w3 = w[3 * F]
         w4 = w[4 * F]
-        v0 = w[1]
-        v1 = w[F + 1]
-        v2 = w[2 * F + 1]
-        v3 = w[3 * F + 1]
-        v4 = w[4 * F + 1]
         for l in range(L):
-            x0 = pooled[l]
-            x1 = pooled[l + L]
-            acc[l] += w0 * x0
-            acc[l + L] += w1 * x0
-            acc[l + 2 * L] += w2 * x0
-            acc[l + 3 * L] += w3 * x0
-            acc[l + 4 * L] += w4 * x0
-            acc[l + 5 * L] += v0 * x1
-            acc[l + 6 * L] += v1 * x1
-            acc[l + 7 * L] += v2 * x1
-            acc[l + 8 * L] += v3 * x1
-            acc[l + 9 * L] += v4 * x1
+            x = pooled[l]
+            acc[l] += w0 * x
+            acc[l + L] += w1 * x
+            acc[l + 2 * L] += w2 * x
+            acc[l + 3 * L] += w3 * x
+            acc[l + 4 * L] += w4 * x
+        w0 = w[1]
+        w1 = w[F + 1]
+        w2 = w[2 * F + 1]
+        w3 = w[3 * F + 1]
+        w4 = w[4 * F + 1]
+        for l in range(L):
+            x = pooled[l + L]
+            acc[l + 5 * L] += w0 * x
+            acc[l + 6 * L] += w1 * x
+            acc[l + 7 * L] += w2 * x
+            acc[l + 8 * L] += w3 * x
+            acc[l + 9 * L] += w4 * x
         pooled += 2 * L
         w += 2
     if n % 2:
