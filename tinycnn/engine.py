@@ -40,7 +40,6 @@ CACHE_LINE = 64
 # Pixels that the kernels read as they are, with the kernels' numbers for them (PixelKind in
 # step.pxi); all others are converted first.
 _PIXELS = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
-_FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 _IN_ORDER = np.empty(0, np.int64)
 _EQUAL = np.empty(0)
@@ -166,7 +165,7 @@ class Engine:
         n_groups = math.ceil(pixels.n_images / self.group_images)
         threads = min(resolve_threads(n_threads), n_groups)
         with borrowed_pool(threads) as pool:
-            all_finite = kernels.outputs[_FLOATS[self.dtype]](
+            all_finite = kernels.outputs(
                 pool,
                 threads,
                 self.shapes,
@@ -174,7 +173,8 @@ class Engine:
                 self.hidden,
                 n_classes,
                 self.bias,
-                flat,
+                self.dtype.itemsize,
+                flat.view(np.uint8),
                 pixels.bytes,
                 pixels.kind,
                 _IN_ORDER,
@@ -185,7 +185,7 @@ class Engine:
                 self.group,
                 _aligned(np.empty, 1, self.table_bytes)[0],
                 _aligned(np.empty, threads, self.predicting_bytes),
-                outputs,
+                outputs.view(np.uint8),
             )
         return outputs, bool(all_finite)
 
@@ -214,16 +214,15 @@ class BatchGradients:
         label_smoothing: float = 0.0,
     ) -> None:
         self._engine = engine
-        self._flat = flat
+        self._flat = flat.view(np.uint8)
         self._label_smoothing = label_smoothing
         self._gradient = np.empty_like(flat)
         self._threads = min(resolve_threads(n_threads), MAX_CHUNKS)
-        self._chunks = np.empty((MAX_CHUNKS, engine.n_parameters), engine.dtype)
+        self._chunks = np.empty((MAX_CHUNKS, flat.nbytes), np.uint8)
         self._losses = np.empty(MAX_CHUNKS)
         self._tables = _aligned(np.empty, 1, engine.table_bytes)[0]
         # Zeros: what stands behind the last filter is multiplied by 0, and must not be NaN.
         self._slots = _aligned(np.zeros, self._threads, engine.training_bytes)
-        self._kernel = kernels.loss_and_gradient[_FLOATS[engine.dtype]]
         self._borrowing = borrowed_pool(self._threads)
 
     def __enter__(self) -> Self:
@@ -287,7 +286,7 @@ class BatchGradients:
     ) -> tuple[float, FloatArray]:
         engine = self._engine
         n_chunks = min(MAX_CHUNKS, math.ceil(count / engine.group_images))
-        loss = self._kernel(
+        loss = kernels.loss_and_gradient(
             self._pool,
             self._threads,
             engine.shapes,
@@ -295,6 +294,7 @@ class BatchGradients:
             engine.hidden,
             engine.n_classes,
             engine.bias,
+            engine.dtype.itemsize,
             self._flat,
             pixels.bytes,
             pixels.kind,
@@ -313,7 +313,7 @@ class BatchGradients:
             self._slots,
             self._chunks[:n_chunks],
             self._losses,
-            self._gradient,
+            self._gradient.view(np.uint8),
         )
         return scale * loss, self._gradient
 

@@ -343,12 +343,12 @@ cdef void set_images(
 
 def loss_and_gradient(
     Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
-    Py_ssize_t hidden, Py_ssize_t M, bint bias, const floating[::1] flat,
+    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
     const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
     Py_ssize_t count, const int8_t[:, ::1] moves, const int64_t[::1] labels,
     const double[::1] weights, double smoothing, double scale_loss, const double[::1] scale,
     const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
-    floating[:, ::1] chunks, double[::1] losses, floating[::1] gradient, /
+    uint8_t[:, ::1] chunks, double[::1] losses, uint8_t[::1] gradient, /
 ):
     """Fill gradient with that of scale_loss * (sum of the images' losses); return that sum.
 
@@ -356,7 +356,8 @@ def loss_and_gradient(
     moves if there are any. The images are those numbered order[first], ... or, if order is empty,
     first, ...; count of them. labels, weights (may be empty) and moves (may be empty) are of all
     images, and so are images, the bytes of a PixelKind. chunks (n_chunks, n_parameters), losses
-    (n_chunks,), tables and slots (threads, bytes) are scratch.
+    (n_chunks,), tables and slots (threads, bytes) are scratch. flat, chunks and gradient are bytes
+    too, of floats of item bytes: one wrapper for all types instead of a large one for each.
     """
     cdef Job job
     cdef Py_ssize_t c
@@ -376,12 +377,18 @@ def loss_and_gradient(
     job.out = &chunks[0, 0]
     job.losses = &losses[0]
     with nogil:
-        prepare(&job.net, &flat[0], <char*> &tables[0])
-        if floating is float:
+        if item == sizeof(float):
+            prepare(&job.net, <const float*> &flat[0], <char*> &tables[0])
             pool.run(float_chunk_task, &job, job.n_chunks, n_threads)
+            add_chunks(
+                <const float*> job.out, job.n_chunks, job.net.n_parameters, <float*> &gradient[0]
+            )
         else:
+            prepare(&job.net, <const double*> &flat[0], <char*> &tables[0])
             pool.run(double_chunk_task, &job, job.n_chunks, n_threads)
-        add_chunks(&chunks[0, 0], job.n_chunks, job.net.n_parameters, &gradient[0])
+            add_chunks(
+                <const double*> job.out, job.n_chunks, job.net.n_parameters, <double*> &gradient[0]
+            )
         for c in range(job.n_chunks):
             loss += losses[c]
     return loss
@@ -389,17 +396,18 @@ def loss_and_gradient(
 
 def outputs(
     Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
-    Py_ssize_t hidden, Py_ssize_t M, bint bias, const floating[::1] flat,
+    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
     const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
     Py_ssize_t count, const double[::1] scale, const double[::1] shift, Py_ssize_t group,
-    uint8_t[::1] tables, uint8_t[:, ::1] slots, floating[:, ::1] out, /
+    uint8_t[::1] tables, uint8_t[:, ::1] slots, uint8_t[:, ::1] out, /
 ):
     """Fill out (count, M) with the images' logits; return whether all pixels were finite.
 
-    With M = 0, out (count, F) is filled with the features that the output layer would see.
+    With M = 0, out (count, F) is filled with the features that the output layer would see. flat and
+    out are bytes, of floats of item bytes.
     """
     cdef Job job
-    cdef Py_ssize_t n_groups, images_per_group = group * (VECTOR_BYTES // sizeof(floating))
+    cdef Py_ssize_t n_groups, images_per_group = group * (VECTOR_BYTES // item)
     read_shapes(&job.net, shapes, padding, hidden, M, bias)
     set_images(&job, images, kind, order, first, count, scale, shift)
     n_groups = (count + images_per_group - 1) // images_per_group
@@ -408,9 +416,10 @@ def outputs(
     job.slot_bytes = slots.shape[1]
     job.out = &out[0, 0]
     with nogil:
-        prepare(&job.net, &flat[0], <char*> &tables[0])
-        if floating is float:
+        if item == sizeof(float):
+            prepare(&job.net, <const float*> &flat[0], <char*> &tables[0])
             pool.run(float_outputs_task, &job, n_groups, n_threads)
         else:
+            prepare(&job.net, <const double*> &flat[0], <char*> &tables[0])
             pool.run(double_outputs_task, &job, n_groups, n_threads)
     return job.all_finite
