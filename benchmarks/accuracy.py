@@ -34,8 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     study = STUDIES[options.study]
     train_set, test_set = load_parts(options.data, study)
+    shown = [Path(word).name if word == options.data else word for word in arguments]
     results: dict[str, Any] = {
-        "command": shlex.join(["python", "benchmarks/accuracy.py", *arguments]),
+        "command": shlex.join(["python", "benchmarks/accuracy.py", *shown]),
         "title": study.title,
         "train_images": len(train_set.images),
         "test_images": len(test_set.images),
