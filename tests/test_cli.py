@@ -177,7 +177,7 @@ def test_every_command_has_help(command, capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert len(text.splitlines()) > 5
-    parser = cli.build_parser()._subparsers._group_actions[0].choices[command]
+    parser = cli.build_parser(cli.COMMANDS)._subparsers._group_actions[0].choices[command]
     for action in parser._actions:
         assert action.help, f"{command} {action.dest} has no help"
 

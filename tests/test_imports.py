@@ -30,7 +30,8 @@ CORE = {
 ALLOWED = {
     "__init__": CORE,
     "__main__": {"cli"},
-    "cli": CORE | {"__init__", "automatic"},
+    "cli": CORE | {"__init__", "arguments", "automatic"},
+    "arguments": {"__init__", "automatic"},
     "contract": {"network", "engine", "_checks"},
     "training": {
         "network",
