@@ -38,7 +38,7 @@ lint: $(VENV)/linted  ## check style and types
 	$(BIN)/ruff format --check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint tinycnn
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest tinycnn
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml tinycnn._kernels
 	$(BIN)/validate-pyproject pyproject.toml
 
 wheel: $(VENV)/releasing  ## build the wheels into dist/, check them, test them on every Python here

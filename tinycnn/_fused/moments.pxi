@@ -9,7 +9,7 @@ cdef enum:
 def plane_moments(
     const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares, /
 ):
-    """mean[i] = that of the n pixels of plane i; squares[i] = the sum of squared deviations from it.
+    """mean[i] = that of the n pixels of plane i; squares[i] = its sum of squared deviations.
 
     images are the bytes of all planes, of pixels of a PixelKind.
     """
