@@ -50,3 +50,14 @@ def fresh_environment(python: str) -> Iterator[tuple[Path, Path]]:
 def pip(python: str | Path, *arguments: str | Path, **options: object) -> None:
     """Run pip for another Python's environment."""
     run(sys.executable, "-m", "pip", "--python", python, *arguments, "--quiet", **options)
+
+
+def unpack_source(folder: Path, *names: str) -> Path:
+    """Unpack the source archive of dist/ into a folder, or these files and folders of it alone.
+
+    By tar, which every system has: what Python's own module takes differs from 3.11.4 on.
+    """
+    [source] = DIST.glob("*.tar.gz")
+    top = source.name.removesuffix(".tar.gz")
+    run("tar", "-xzf", source, "-C", folder, *(f"{top}/{name}" for name in names))
+    return folder / top

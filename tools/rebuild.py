@@ -2,23 +2,18 @@
 
 import hashlib
 import sys
-import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from build_wheels import build_wheel, fix_date
-from pythons import DIST
+from pythons import DIST, unpack_source
 
 
 def main() -> None:
     """Exit with a message if the two wheels differ."""
     fix_date()
-    [source] = DIST.glob("*.tar.gz")
     with TemporaryDirectory() as name:
-        with tarfile.open(source) as archive:
-            archive.extractall(name, filter="data")
-        [unpacked] = Path(name).iterdir()
-        build_wheel(unpacked, sys.executable, Path(name))
+        build_wheel(unpack_source(Path(name)), sys.executable, Path(name))
         [again] = Path(name).glob("*.whl")
         first = DIST / again.name
         if again.read_bytes() != first.read_bytes():

@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pythons import fresh_environment, pip, run
-from test_wheels import install_wheel, unpack_tests
+from pythons import fresh_environment, pip, run, unpack_source
+from test_wheels import WHAT_TESTS_NEED, install_wheel
 
 EMULATOR = "qemu-x86_64"
 
@@ -39,11 +39,11 @@ kernels.relu_forward(numpy.ones(1000), numpy.ones(1000))
 """
 
 
-def test_processor(python: Path, folder: Path, name: str, level: str, too_new: str) -> None:
+def test_processor(python: Path, tests: Path, name: str, level: str, too_new: str) -> None:
     """Run everything on one emulated processor; exit with a message if something is wrong."""
     emulated = (EMULATOR, "-cpu", name, python)
     run(*emulated, "-c", IMPORT_EVERYTHING, level)
-    run(*emulated, "-m", "pytest", "-q", "-m", "not slow", *TESTS, cwd=folder / "tests")
+    run(*emulated, "-m", "pytest", "-q", "-m", "not slow", *TESTS, cwd=tests)
     other = [*emulated, "-c", CALL_ANOTHER_BUILD, too_new]
     if subprocess.run(other, check=False).returncode != -signal.SIGILL:
         sys.exit(f"{EMULATOR} ran the {too_new} build as a {name}: this proves nothing")
@@ -57,11 +57,11 @@ def main() -> None:
         print(f"SKIPPED {names}: {EMULATOR} is not installed (Debian: apt-get install qemu-user)")
         return
     with fresh_environment(sys.executable) as (python, folder):
-        unpack_tests(folder)
+        source = unpack_source(folder, *WHAT_TESTS_NEED)
         install_wheel(python)
-        pip(python, "install", "--group", f"{folder}/pyproject.toml:test")
+        pip(python, "install", "--group", f"{source}/pyproject.toml:test")
         for processor in PROCESSORS:
-            test_processor(python, folder, *processor)
+            test_processor(python, source / "tests", *processor)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ nothing else of it. A Python that is not here is named, and left out.
 
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
-from pythons import DIST, find_pythons, fresh_environment, pip, run
+from pythons import DIST, find_pythons, fresh_environment, pip, run, unpack_source
+
+WHAT_TESTS_NEED = ("tests", "pyproject.toml")  # which has pytest's settings
 
 # What these look at is not in the wheel.
 ABOUT_THE_SOURCE_TREE = (
@@ -23,11 +24,11 @@ ABOUT_THE_SOURCE_TREE = (
 def install_and_test(python: str) -> None:
     """Run the tests on the installed wheel; raise CalledProcessError if one fails."""
     with fresh_environment(python) as (fresh, folder):
-        unpack_tests(folder)
+        source = unpack_source(folder, *WHAT_TESTS_NEED)
         install_wheel(fresh)
-        pip(fresh, "install", "--only-binary", ":all:", "--group", f"{folder}/pyproject.toml:test")
+        pip(fresh, "install", "--only-binary", ":all:", "--group", f"{source}/pyproject.toml:test")
         ignored = [f"--ignore=tests/{name}" for name in ABOUT_THE_SOURCE_TREE]
-        run(fresh, "-m", "pytest", "-q", "-m", "not slow", *ignored, cwd=folder)
+        run(fresh, "-m", "pytest", "-q", "-m", "not slow", *ignored, cwd=source)
 
 
 def install_wheel(fresh: Path) -> None:
@@ -35,16 +36,6 @@ def install_wheel(fresh: Path) -> None:
     wheel_only = ("install", "--only-binary", ":all:")
     pip(fresh, *wheel_only, "numpy>=2.0")
     pip(fresh, *wheel_only, "--no-index", "--find-links", DIST, "tinycnn")
-
-
-def unpack_tests(folder: Path) -> None:
-    """Put the tests of the source archive, and pytest's settings for them, into a folder."""
-    [source] = DIST.glob("*.tar.gz")
-    with tarfile.open(source) as archive:
-        for member in archive:
-            member.name = member.name.partition("/")[2]
-            if member.name == "pyproject.toml" or member.name.startswith("tests/"):
-                archive.extract(member, folder, filter="data")
 
 
 def outcome(path: str | None) -> str:
