@@ -39,7 +39,8 @@ class Recipe:
     def title(self) -> str:
         """Name for people."""
         filters = ", ".join(map(str, self.channels))
-        return f"({filters}) {self.kernel_size}x{self.kernel_size}, {self.epochs} epochs"
+        epochs = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
+        return f"({filters}) {self.kernel_size}x{self.kernel_size}, {epochs}"
 
 
 @dataclasses.dataclass(frozen=True)

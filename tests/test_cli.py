@@ -199,14 +199,16 @@ def test_version_and_module_entry():
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_ctrl_c_keeps_the_last_epoch(tmp_path):
-    path = tmp_path / "m.npz"
+    path, checkpoint = tmp_path / "m.npz", tmp_path / "run.npz"
+    options = ["--epochs", "100000", "-o", path, "--checkpoint", checkpoint]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tinycnn", "train", "--epochs", "100000", "-o", path],
+        [sys.executable, "-m", "tinycnn", "train", *options],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
     )
-    time.sleep(3)
+    while process.poll() is None and not checkpoint.exists():
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
