@@ -80,6 +80,11 @@ STUDIES = {
         n_seeds=10,
         test_images=10_000,
     ),
+    "fashion-small": Study(
+        "Fashion-MNIST: one block of 8 filters that see the border, too",
+        (Recipe((8,), 3, 40, 0.005, weight_decay=0.2, padding=1),),
+        n_seeds=3,
+    ),
     "fashion": Study(
         "Fashion-MNIST: one block, and three",
         (
