@@ -1,6 +1,6 @@
 """Colour and shape: a set of small pictures that neither colour nor shape alone can sort.
 
-Run it as ``python examples/colour_shapes.py``; it takes a quarter of a minute and needs nothing
+Run it as ``python examples/colour_shapes.py``; it takes half a minute and needs nothing
 but tinycnn. 10,000 pictures of 32 x 32 are drawn: a disc, a square, a triangle or a cross, in red,
 green or blue, of any size, at any place and angle, on a background of another colour, with noise
 and changing light. The twelve classes are the pairs of shape and colour.
