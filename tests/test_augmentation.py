@@ -254,3 +254,10 @@ def test_images_must_not_be_moved_out_of_sight(rng, shape):
     with pytest.raises(ValueError, match=rf"shift: must be less than 8 for images of {shape[1]} x"):
         tinycnn.fit(net, images, labels, augmentation=Augmentation(8), verbose=False)
     np.testing.assert_array_equal(net.flat, before)
+
+
+def test_fit_takes_nothing_but_an_augmentation(rng):
+    net = tinycnn.CNN((1, 6, 6), n_classes=2)
+    images, labels = rng.random((4, 1, 6, 6)), [0, 1, 0, 1]
+    with pytest.raises(TypeError, match=r"augmentation: must be a tinycnn\.Augmentation"):
+        tinycnn.fit(net, images, labels, verbose=False, augmentation="shift")

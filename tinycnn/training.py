@@ -110,7 +110,8 @@ def fit(
     label_smoothing : float
         Share, in [0, 1), of each target that is spread evenly over all classes, after Szegedy et
         al., "Rethinking the Inception Architecture for Computer Vision", 2016, arXiv:1512.00567.
-        Validation measures without.
+        Validation measures without. Weights of classes and images weigh the smoothed loss as a
+        whole.
     resume : path-like, optional
         A file that :class:`tinycnn.Checkpoint` has written, to go on from: epochs are counted
         from the start of that training, and the result is that of one without a break, bit for
@@ -141,6 +142,11 @@ def fit(
     weights = image_weights(labels, order, n_classes, sample_weight, class_weight)
     smoothing = _checked_smoothing(label_smoothing)
     if augmentation is not None:
+        if not isinstance(augmentation, Augmentation):
+            raise TypeError(
+                f"augmentation: must be a tinycnn.Augmentation, such as Augmentation(shift=1), "
+                f"got {augmentation!r}"
+            )
         augmentation.check(net.architecture.image_shape)
     task = _Task(images, labels, weights, smoothing, augmentation, batch_size, schedule)
 
