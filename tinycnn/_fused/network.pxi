@@ -162,7 +162,7 @@ cdef Py_ssize_t lay_out_slot(
     slot.logits = take(&end, group * net.linear.M * L * item)
     if training:
         slot.dhidden = take(&end, group * net.hidden.M * L * item)
-        slot.dz = take(&end, FILTER_TILE * 4 * block.Q * L * item)
+        slot.dz = take(&end, FILTER_TILE * 4 * net.blocks[0].Q * L * item)
         slot.images = take(&end, L * image * item)
         slot.dimages = take(&end, L * image * item)
         slot.dmap = take(&end, windows * L * item)
