@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/_fused/*.pxi)
+SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*.pxi)
 
 .DEFAULT_GOAL := help
 .PHONY: help train test test-slow test-bounds test-levels test-cpus bench lint wheel reproducible clean
@@ -38,7 +38,7 @@ lint: $(VENV)/linted  ## check style and types
 	$(BIN)/ruff format --check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint tinycnn
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml tinycnn._kernels
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml tinycnn._bindings
 	$(BIN)/validate-pyproject pyproject.toml
 
 wheel: $(VENV)/releasing  ## build the wheels into dist/, check them, test them on every Python here

@@ -2,6 +2,7 @@
 
 The kernels are translated to C once and compiled once for each level of x86-64 instruction sets;
 ``tinycnn/_dispatch.py`` picks the build that the CPU can run. Other architectures get one build.
+What Python calls is compiled once, for size: it takes as much room as the loops, and no time.
 """
 
 import copy
@@ -21,8 +22,9 @@ from setuptools.command.build_ext import build_ext
 CHECKED = os.environ.get("TINYCNN_BOUNDSCHECK") == "1"
 
 KERNELS = "tinycnn._kernels"
+BINDINGS = "tinycnn._bindings"
 
-# Where Cython puts its own code for typed memoryviews, a quarter of each build otherwise.
+# Where Cython puts its own code for typed memoryviews, which both of them use.
 SHARED = "tinycnn._memoryviews"
 
 # With the limited API, one build serves this and every later Python. Free-threaded Pythons, whose
@@ -92,9 +94,10 @@ class BuildEachLevelApart(build_ext):
     def run(self):
         """Translate the kernels to C, once for all builds and only when they are to be built."""
         # Always anew: the C file does not tell with which directives it was made.
-        shared, kernels = cythonize(
+        translated = cythonize(
             [
                 Extension(SHARED, ["tinycnn/_memoryviews.c"]),
+                Extension(BINDINGS, ["tinycnn/_bindings.pyx"]),
                 Extension(KERNELS, ["tinycnn/_kernels.pyx"]),
             ],
             compiler_directives=DIRECTIVES,
@@ -102,8 +105,9 @@ class BuildEachLevelApart(build_ext):
             shared_utility_features_disabled=["AutoPickle", "PythonClasses", "StringTools"],
             force=True,
         )
+        sources = {module_of(ext): ext.sources for ext in translated}
         for ext in self.extensions:
-            ext.sources = shared.sources if ext.name == SHARED else kernels.sources
+            ext.sources = sources[module_of(ext)]
         super().run()
 
     def build_extension(self, ext):
@@ -123,8 +127,13 @@ class BuildEachLevelApart(build_ext):
             if ext.py_limited_api:
                 # A build for one Python alone, made here before, would be found first.
                 suffix = sysconfig.get_config_var("EXT_SUFFIX")
-                (folder / f"_kernels{suffix}").unlink(missing_ok=True)
+                (folder / f"{module_of(ext)}{suffix}").unlink(missing_ok=True)
         super().copy_extensions_to_source()
+
+
+def module_of(ext: Extension) -> str:
+    """Return the last part of a module's name, which is the same for all builds of the kernels."""
+    return ext.name.rpartition(".")[2]
 
 
 def is_gcc(compiler) -> bool:
@@ -150,7 +159,7 @@ def extension(name: str, flags: list[str], macros: Iterable[tuple[str, int]] = (
 
 
 def extensions() -> list[Extension]:
-    """The kernels' baseline build, on x86-64 one for each higher level, and what they share."""
+    """The kernels' baseline build, on x86-64 one for each higher level, and what they all need."""
     builds = []
     for level, (flags, vector_bytes, many_registers, unrolling) in LEVELS.items():
         build = extension(
@@ -160,9 +169,10 @@ def extensions() -> list[Extension]:
         )
         build.gcc_flags = [*GCC_FLAGS, f"{GCC_UNROLLING}{unrolling}"]
         builds.append(build)
-    shared = extension(SHARED, FLAGS_FOR_SIZE)
-    shared.gcc_flags = []
-    return [*(builds if X86_64 else builds[:1]), shared]
+    once = [extension(name, FLAGS_FOR_SIZE) for name in (BINDINGS, SHARED)]
+    for ext in once:
+        ext.gcc_flags = []
+    return [*(builds if X86_64 else builds[:1]), *once]
 
 
 setup(

@@ -53,7 +53,7 @@ ALLOWED = {
     "network": {"architecture", "engine", "functional", "weighting", "_checks"},
     "engine": {"architecture", "_checks", "_dispatch", "_parallel"},
     "_parallel": {"_checks", "_dispatch"},
-    "_dispatch": {"_kernels"},
+    "_dispatch": {"_bindings"},
     "schedules": {"_checks"},
     "augmentation": {"_checks"},
     "automatic": {"architecture"},
@@ -86,7 +86,7 @@ def imported_rooms(path):
             parts = name.split(".")
             if parts[0] == "tinycnn":
                 room = parts[1] if len(parts) > 1 else "__init__"
-                yield room if room in ALLOWED or room == "_kernels" else "__init__"
+                yield room if room in ALLOWED or room == "_bindings" else "__init__"
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)

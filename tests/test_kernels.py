@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from conftest import relative_error
 
-from tinycnn import _kernels, _reference
+from tinycnn import _reference
+from tinycnn._dispatch import kernels
 
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
@@ -29,7 +30,7 @@ def draw(rng, shape, dtype):
 def both(name, inputs, output_like):
     """Run a kernel and its twin on the same inputs; outputs start as garbage."""
     results = []
-    for module in (_kernels, _reference):
+    for module in (kernels, _reference):
         outputs = [np.full_like(array, 7) for array in output_like]
         getattr(module, name)(*inputs, *outputs)
         results.append(outputs)
@@ -45,10 +46,10 @@ def kernel_names():
 
 
 def test_each_kernel_has_a_twin_with_the_same_parameters():
-    public = {name for name in vars(_kernels) if name.split("_")[0] in ("conv2d", "relu", "max")}
+    public = {name for name in vars(kernels) if name.split("_")[0] in ("conv2d", "relu", "max")}
     assert public == set(kernel_names())
     for name in public:
-        doc = getattr(_kernels, name).__doc__
+        doc = getattr(kernels, name).__doc__
         assert doc
         assert inspect.signature(getattr(_reference, name)).parameters
 
@@ -111,5 +112,26 @@ def test_kernels_take_read_only_arrays(rng):
     for array in (x, weight):
         array.setflags(write=False)
     out = np.empty((2, 3, 4, 4), np.float32)
-    _kernels.conv2d_forward(x, weight, np.zeros(3, np.float32), out)
+    kernels.conv2d_forward(x, weight, np.zeros(3, np.float32), out)
     assert np.isfinite(out).all()
+
+
+def test_wrong_dtypes_and_layouts_are_refused(rng):
+    x, out = draw(rng, (4,), np.float32), np.empty(4, np.float32)
+    with pytest.raises(TypeError):
+        kernels.relu_forward(x.astype(np.int32), out)
+    for wrong in (draw(rng, (4,), np.float64), draw(rng, (8,), np.float32)[::2], x[None]):
+        with pytest.raises(ValueError, match=r"dtype|contiguous|dimensions"):
+            kernels.relu_backward(x, wrong, out)
+    out.setflags(write=False)
+    with pytest.raises(ValueError, match="read-only"):
+        kernels.relu_forward(x, out)
+
+
+def test_only_a_table_of_kernels_is_taken():
+    for wrong in (None, 1, kernels.conv2d_forward):
+        with pytest.raises(ValueError, match="PyCapsule"):
+            kernels.use(wrong)
+    out = np.empty(2)
+    kernels.relu_forward(np.array([-1.0, 1.0]), out)
+    assert out.tolist() == [0, 1]

@@ -16,8 +16,10 @@ import test_wheels  # noqa: E402
 
 GOOD = {
     "tinycnn/py.typed": b"",
-    "tinycnn/_kernels.pyi": b"",
+    "tinycnn/_bindings.pyi": b"",
     "tinycnn/_kernels.abi3.so": b"\0.text\0",
+    "tinycnn/_bindings.abi3.so": b"\0.text\0",
+    "tinycnn/_memoryviews.abi3.so": b"\0.text\0",
     "tinycnn/_v3/_kernels.abi3.so": b"\0.text\0",
     "tinycnn/_v4/_kernels.abi3.so": b"\0.text\0",
 }

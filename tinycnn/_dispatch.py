@@ -13,7 +13,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from types import ModuleType
+
+from tinycnn import _bindings
 
 LEVELS = ("baseline", "v3", "v4")
 
@@ -63,9 +64,10 @@ def choose_level() -> str:
     return wanted
 
 
-def load_kernels(level: str) -> ModuleType:
-    """Import the build of a level."""
-    return importlib.import_module(_module_name(level))
+def load_table(level: str) -> object:
+    """Import the build of a level; return the table of its functions, which ``kernels`` use."""
+    table: object = importlib.import_module(_module_name(level)).table
+    return table
 
 
 def _module_name(level: str) -> str:
@@ -80,4 +82,5 @@ def _is_built(level: str) -> bool:
 
 
 LEVEL = choose_level()
-kernels = load_kernels(LEVEL)
+kernels = _bindings
+kernels.use(load_table(LEVEL))

@@ -1,170 +1,166 @@
 """The loops of convolution, ReLU and 2x2 max pooling, forward and backward.
 
-Every function fills the arrays it is handed and returns nothing. It trusts shapes, dtypes and
-layout, which ``functional.py`` has checked; ``_reference.py`` defines each one in plain NumPy.
+Every function fills the arrays it is handed and returns nothing. It trusts shapes, which
+``functional.py`` has checked; ``_reference.py`` defines each one in plain NumPy. This file is
+compiled for each level of instruction sets; what Python calls is ``_bindings.pyx``, compiled once.
 
 Letters, in names and in loops: N images, C input channels of H x W pixels; K filters of R x S
 taps; an output of I x J positions. A pool window has 2 x 2 of those, P x Q windows in all.
 """
 
+from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
+from libc.math cimport exp, expf, fabs, log
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 
-def conv2d_forward(
+cdef void conv2d_forward(
     const floating[:, :, :, ::1] x,
     const floating[:, :, :, ::1] weight,
     const floating[::1] bias,
-    floating[:, :, :, ::1] out,
-    /,
-):
+    floating[:, :, :, ::1] out
+) noexcept nogil:
     """out[n, k, i, j] = bias[k] + sum of x[n, c, i + r, j + s] * weight[k, c, r, s]."""
     cdef Py_ssize_t n, k, c, r, s, i, j
     cdef floating w
-    with nogil:
-        for n in range(out.shape[0]):
-            for k in range(out.shape[1]):
-                for i in range(out.shape[2]):
-                    for j in range(out.shape[3]):
-                        out[n, k, i, j] = bias[k]
-                # One tap after the other over whole rows, so that the innermost loop runs over
-                # neighbours in memory and the compiler can use vector instructions.
-                for c in range(weight.shape[1]):
-                    for r in range(weight.shape[2]):
-                        for s in range(weight.shape[3]):
-                            w = weight[k, c, r, s]
-                            for i in range(out.shape[2]):
-                                for j in range(out.shape[3]):
-                                    out[n, k, i, j] += w * x[n, c, i + r, j + s]
+    for n in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            for i in range(out.shape[2]):
+                for j in range(out.shape[3]):
+                    out[n, k, i, j] = bias[k]
+            # One tap after the other over whole rows, so that the innermost loop runs over
+            # neighbours in memory and the compiler can use vector instructions.
+            for c in range(weight.shape[1]):
+                for r in range(weight.shape[2]):
+                    for s in range(weight.shape[3]):
+                        w = weight[k, c, r, s]
+                        for i in range(out.shape[2]):
+                            for j in range(out.shape[3]):
+                                out[n, k, i, j] += w * x[n, c, i + r, j + s]
 
 
-def conv2d_backward_weight(
+cdef void conv2d_backward_weight(
     const floating[:, :, :, ::1] x,
     const floating[:, :, :, ::1] dout,
-    floating[:, :, :, ::1] dweight,
-    /,
-):
+    floating[:, :, :, ::1] dweight
+) noexcept nogil:
     """dweight[k, c, r, s] = sum over n, i, j of x[n, c, i + r, j + s] * dout[n, k, i, j]."""
     cdef Py_ssize_t n, k, c, r, s, i, j
     cdef floating row
     cdef double total
-    with nogil:
-        for k in range(dweight.shape[0]):
-            for c in range(dweight.shape[1]):
-                for r in range(dweight.shape[2]):
-                    for s in range(dweight.shape[3]):
-                        total = 0
-                        for n in range(dout.shape[0]):
-                            for i in range(dout.shape[2]):
-                                row = 0
-                                for j in range(dout.shape[3]):
-                                    row += x[n, c, i + r, j + s] * dout[n, k, i, j]
-                                total += row
-                        dweight[k, c, r, s] = <floating> total
+    for k in range(dweight.shape[0]):
+        for c in range(dweight.shape[1]):
+            for r in range(dweight.shape[2]):
+                for s in range(dweight.shape[3]):
+                    total = 0
+                    for n in range(dout.shape[0]):
+                        for i in range(dout.shape[2]):
+                            row = 0
+                            for j in range(dout.shape[3]):
+                                row += x[n, c, i + r, j + s] * dout[n, k, i, j]
+                            total += row
+                    dweight[k, c, r, s] = <floating> total
 
 
-def conv2d_backward_bias(const floating[:, :, :, ::1] dout, floating[::1] dbias, /):
+cdef void conv2d_backward_bias(
+    const floating[:, :, :, ::1] dout, floating[::1] dbias
+) noexcept nogil:
     """dbias[k] = sum over n, i, j of dout[n, k, i, j]."""
     cdef Py_ssize_t n, k, i, j
     cdef double total
-    with nogil:
-        for k in range(dbias.shape[0]):
-            total = 0
-            for n in range(dout.shape[0]):
-                for i in range(dout.shape[2]):
-                    for j in range(dout.shape[3]):
-                        total += dout[n, k, i, j]
-            dbias[k] = <floating> total
+    for k in range(dbias.shape[0]):
+        total = 0
+        for n in range(dout.shape[0]):
+            for i in range(dout.shape[2]):
+                for j in range(dout.shape[3]):
+                    total += dout[n, k, i, j]
+        dbias[k] = <floating> total
 
 
-def conv2d_backward_input(
+cdef void conv2d_backward_input(
     const floating[:, :, :, ::1] weight,
     const floating[:, :, :, ::1] dout,
-    floating[:, :, :, ::1] dx,
-    /,
-):
+    floating[:, :, :, ::1] dx
+) noexcept nogil:
     """dx[n, c, h, w] = sum over k, r, s of weight[k, c, r, s] * dout[n, k, h - r, w - s]."""
     cdef Py_ssize_t n, k, c, r, s, i, j
     cdef floating w
-    with nogil:
-        for n in range(dx.shape[0]):
-            for c in range(dx.shape[1]):
-                for i in range(dx.shape[2]):
-                    for j in range(dx.shape[3]):
-                        dx[n, c, i, j] = 0
-                for k in range(weight.shape[0]):
-                    for r in range(weight.shape[2]):
-                        for s in range(weight.shape[3]):
-                            w = weight[k, c, r, s]
-                            for i in range(dout.shape[2]):
-                                for j in range(dout.shape[3]):
-                                    dx[n, c, i + r, j + s] += w * dout[n, k, i, j]
+    for n in range(dx.shape[0]):
+        for c in range(dx.shape[1]):
+            for i in range(dx.shape[2]):
+                for j in range(dx.shape[3]):
+                    dx[n, c, i, j] = 0
+            for k in range(weight.shape[0]):
+                for r in range(weight.shape[2]):
+                    for s in range(weight.shape[3]):
+                        w = weight[k, c, r, s]
+                        for i in range(dout.shape[2]):
+                            for j in range(dout.shape[3]):
+                                dx[n, c, i + r, j + s] += w * dout[n, k, i, j]
 
 
-def relu_forward(const floating[::1] x, floating[::1] out, /):
+cdef void relu_forward(const floating[::1] x, floating[::1] out) noexcept nogil:
     """out = max(x, 0), element by element; NaN stays NaN."""
     cdef Py_ssize_t i
-    with nogil:
-        for i in range(x.shape[0]):
-            # Asked this way round because a comparison with NaN is false: NaN passes through.
-            out[i] = 0 if x[i] <= 0 else x[i]
+    for i in range(x.shape[0]):
+        # Asked this way round because a comparison with NaN is false: NaN passes through.
+        out[i] = 0 if x[i] <= 0 else x[i]
 
 
-def relu_backward(const floating[::1] dout, const floating[::1] x, floating[::1] dx, /):
+cdef void relu_backward(
+    const floating[::1] dout, const floating[::1] x, floating[::1] dx
+) noexcept nogil:
     """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
     cdef Py_ssize_t i
-    with nogil:
-        for i in range(x.shape[0]):
-            dx[i] = dout[i] if x[i] > 0 else 0
+    for i in range(x.shape[0]):
+        dx[i] = dout[i] if x[i] > 0 else 0
 
 
-def max_pool2d_forward(
+cdef void max_pool2d_forward(
     const floating[:, :, :, ::1] x,
     floating[:, :, :, ::1] out,
-    unsigned char[:, :, :, ::1] winner,
-    /,
-):
+    uint8_t[:, :, :, ::1] winner
+) noexcept nogil:
     """out = the largest of each 2x2 window; winner = its place, 0..3 in row-major order.
 
     The first of equals wins. NaN beats every number, and a later NaN an earlier one.
     """
     cdef Py_ssize_t n, k, p, q
-    cdef unsigned char place, best_place
+    cdef uint8_t place, best_place
     cdef floating value, best
-    with nogil:
-        for n in range(out.shape[0]):
-            for k in range(out.shape[1]):
-                for p in range(out.shape[2]):
-                    for q in range(out.shape[3]):
-                        best = x[n, k, 2 * p, 2 * q]
-                        best_place = 0
-                        for place in range(1, 4):
-                            value = x[n, k, 2 * p + place // 2, 2 * q + place % 2]
-                            if value > best or value != value:
-                                best = value
-                                best_place = place
-                        out[n, k, p, q] = best
-                        winner[n, k, p, q] = best_place
+    for n in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            for p in range(out.shape[2]):
+                for q in range(out.shape[3]):
+                    best = x[n, k, 2 * p, 2 * q]
+                    best_place = 0
+                    for place in range(1, 4):
+                        value = x[n, k, 2 * p + place // 2, 2 * q + place % 2]
+                        if value > best or value != value:
+                            best = value
+                            best_place = place
+                    out[n, k, p, q] = best
+                    winner[n, k, p, q] = best_place
 
 
-def max_pool2d_backward(
+cdef void max_pool2d_backward(
     const floating[:, :, :, ::1] dout,
-    const unsigned char[:, :, :, ::1] winner,
-    floating[:, :, :, ::1] dx,
-    /,
-):
+    const uint8_t[:, :, :, ::1] winner,
+    floating[:, :, :, ::1] dx
+) noexcept nogil:
     """dx = dout at the winner of each window, 0 everywhere else."""
     cdef Py_ssize_t n, k, p, q, i, j
-    cdef unsigned char place
-    with nogil:
-        for n in range(dx.shape[0]):
-            for k in range(dx.shape[1]):
-                for i in range(dx.shape[2]):
-                    for j in range(dx.shape[3]):
-                        dx[n, k, i, j] = 0
-                for p in range(dout.shape[2]):
-                    for q in range(dout.shape[3]):
-                        place = winner[n, k, p, q]
-                        dx[n, k, 2 * p + place // 2, 2 * q + place % 2] = dout[n, k, p, q]
+    cdef uint8_t place
+    for n in range(dx.shape[0]):
+        for k in range(dx.shape[1]):
+            for i in range(dx.shape[2]):
+                for j in range(dx.shape[3]):
+                    dx[n, k, i, j] = 0
+            for p in range(dout.shape[2]):
+                for q in range(dout.shape[3]):
+                    place = winner[n, k, p, q]
+                    dx[n, k, 2 * p + place // 2, 2 * q + place % 2] = dout[n, k, p, q]
 
 
 # The fast path: several images side by side, a block's layers in one pass, on several threads.
@@ -177,5 +173,37 @@ include "_fused/network.pxi"
 include "_fused/forward.pxi"
 include "_fused/backward.pxi"
 include "_fused/winner.pxi"
-include "_fused/pool.pxi"
 include "_fused/step.pxi"
+
+
+# What Python gets of all this, in a capsule: see ``_kernels.pxd``.
+cdef Kernels kernels = Kernels(
+    vector_bytes=VECTOR_BYTES,
+    of_float=FloatLayers(
+        conv2d_forward=&conv2d_forward[float],
+        conv2d_backward_weight=&conv2d_backward_weight[float],
+        conv2d_backward_bias=&conv2d_backward_bias[float],
+        conv2d_backward_input=&conv2d_backward_input[float],
+        relu_forward=&relu_forward[float],
+        relu_backward=&relu_backward[float],
+        max_pool2d_forward=&max_pool2d_forward[float],
+        max_pool2d_backward=&max_pool2d_backward[float],
+    ),
+    of_double=DoubleLayers(
+        conv2d_forward=&conv2d_forward[double],
+        conv2d_backward_weight=&conv2d_backward_weight[double],
+        conv2d_backward_bias=&conv2d_backward_bias[double],
+        conv2d_backward_input=&conv2d_backward_input[double],
+        relu_forward=&relu_forward[double],
+        relu_backward=&relu_backward[double],
+        max_pool2d_forward=&max_pool2d_forward[double],
+        max_pool2d_backward=&max_pool2d_backward[double],
+    ),
+    plane_moments=&plane_moments,
+    memory_needs=&memory_needs,
+    prepare=&prepare_job,
+    chunk_gradient=&chunk_task,
+    group_outputs=&outputs_task,
+    add_chunks=&add_up_chunks,
+)
+table = PyCapsule_New(&kernels, "tinycnn.Kernels", NULL)

@@ -38,7 +38,7 @@ SLAB_IMAGES = 2048
 CACHE_LINE = 64
 
 # Pixels that the kernels read as they are, with the kernels' numbers for them (PixelKind in
-# step.pxi); all others are converted first.
+# _kernels.pxd); all others are converted first.
 _PIXELS = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
 
 _IN_ORDER = np.empty(0, np.int64)

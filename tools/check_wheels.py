@@ -6,10 +6,10 @@ from zipfile import ZipFile
 
 from pythons import DIST, run
 
-MAX_WHEEL_BYTES = 520_000
+MAX_WHEEL_BYTES = 500_000
 MAX_INSTALLED_BYTES = 2_000_000
 
-TYPES = ("tinycnn/py.typed", "tinycnn/_kernels.pyi")
+TYPES = ("tinycnn/py.typed", "tinycnn/_bindings.pyi")
 SOURCES = (".pyx", ".pxi", ".pxd", ".c", ".h")
 LEVELS = ("", "_v3/", "_v4/")  # the builds that a wheel for x86-64 has
 
@@ -21,8 +21,9 @@ def problems(wheel: Path) -> list[str]:
     x86_64 = wheel.stem.endswith(("x86_64", "amd64"))
     modules = [name.partition(".")[0] for name in files if name.endswith((".so", ".pyd"))]
     builds = [f"tinycnn/{level}_kernels" for level in LEVELS[: 3 if x86_64 else 1]]
+    builds += ["tinycnn/_bindings", "tinycnn/_memoryviews"]
     found = [f"has no {name}" for name in TYPES if name not in files]
-    found += [f"has no build {name}" for name in builds if name not in modules]
+    found += [f"has no module {name}" for name in builds if name not in modules]
     found += [f"has the source {name}" for name in files if name.endswith(SOURCES)]
     # The name of the table that strip removes stands in the file wherever the table does.
     found += [f"{name} is not stripped" for name, data in files.items() if b"\0.symtab" in data]

@@ -1,9 +1,10 @@
 """Lanes: several images side by side in one vector register.
 
-Everything in this folder is included in ``_kernels.pyx`` and works on *lane blocks*: L images whose
-values stand side by side, as an array (C, H, W, L). The same instruction then works on L images at
-once, for any kernel size and any number of channels. L is what one vector register holds: 16 floats
-where there is AVX-512. The lanes behind the last image of a batch hold zeros.
+Everything in this folder but ``pool.pxi`` is included in ``_kernels.pyx`` and works on *lane
+blocks*: L images whose values stand side by side, as an array (C, H, W, L). The same instruction
+then works on L images at once, for any kernel size and any number of channels. L is what one vector
+register holds: 16 floats where there is AVX-512. The lanes behind the last image of a batch hold
+zeros.
 
 Letters: C channels, H x W pixels; K filters of T = C * R * S taps; P x Q pooled, F = K * P * Q
 features; M classes; L lanes.
@@ -13,8 +14,6 @@ lets it turn each of them into vector instructions and keep small local arrays i
 around them that sums up ends in a `break` if it turns at least once: of one that might not turn at
 all, the compiler writes the sums to memory before and after it.
 """
-
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t
 
 cdef extern from *:
     """
@@ -38,11 +37,6 @@ cdef enum:
     # Images whose windows alternate: those of one image overlap, and the processor would wait for
     # one window's dx to be stored before it can load the next one's.
     ALTERNATING = 2
-
-
-def lane_count(Py_ssize_t itemsize):
-    """Return how many images with values of itemsize bytes lie side by side."""
-    return VECTOR_BYTES // itemsize
 
 
 cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t tile) noexcept nogil:

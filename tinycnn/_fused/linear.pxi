@@ -4,16 +4,6 @@ A weight stands as (M, F), a row for each output, as the rest of the package has
 a hidden layer, what is said of logits here holds for its outputs too.
 """
 
-from libc.math cimport exp, expf, log
-
-cdef struct Linear:
-    Py_ssize_t F
-    Py_ssize_t M
-    Py_ssize_t weight_at  # in the flat vector of parameters
-    Py_ssize_t bias_at
-    const void* weight  # (M, F)
-    const void* bias  # (M,), or NULL
-
 cdef enum:
     # Features whose pooled values stay in the first-level cache while all classes pass over them.
     FEATURE_PIECE = 256
@@ -408,13 +398,6 @@ cdef void lanes_linear_backward(
                 for l in range(L):
                     total += dlogits[(b * M + m) * L + l]
             db[m] = total
-
-
-cdef struct Loss:
-    const int64_t* labels  # of all images
-    const double* weights  # of all images, or NULL where each counts the same
-    double smoothing  # share of the target that is spread evenly over all classes
-    double scale  # of the gradient
 
 
 cdef double lanes_cross_entropy(

@@ -1,27 +1,24 @@
 """Mean and spread of images, to standardise them."""
 
-from libc.stdint cimport uint64_t
-
 cdef enum:
     BYTES_SUMMED = 65536  # their squares' sum fits 32 bits
 
 
-def plane_moments(
-    const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares, /
-):
+cdef void plane_moments(
+    const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares
+) noexcept nogil:
     """mean[i] = that of the n pixels of plane i; squares[i] = its sum of squared deviations.
 
     images are the bytes of all planes, of pixels of a PixelKind.
     """
     cdef Py_ssize_t i
-    with nogil:
-        for i in range(mean.shape[0]):
-            if kind == BYTES:
-                byte_moments(&images[i * n], n, &mean[i], &squares[i])
-            elif kind == FLOATS:
-                float_moments(<const float*> &images[0] + i * n, n, &mean[i], &squares[i])
-            else:
-                float_moments(<const double*> &images[0] + i * n, n, &mean[i], &squares[i])
+    for i in range(mean.shape[0]):
+        if kind == BYTES:
+            byte_moments(&images[i * n], n, &mean[i], &squares[i])
+        elif kind == FLOATS:
+            float_moments(<const float*> &images[0] + i * n, n, &mean[i], &squares[i])
+        else:
+            float_moments(<const double*> &images[0] + i * n, n, &mean[i], &squares[i])
 
 
 cdef void float_moments(

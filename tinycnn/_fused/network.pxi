@@ -4,32 +4,8 @@ Memory comes from the caller: tables that all threads read, and for each thread 
 space. One function lays a slot out; asked without memory, it tells how much is needed.
 """
 
-from libc.math cimport fabs
-
 cdef enum:
-    MAX_BLOCKS = 16
     ALIGNMENT = 64  # a cache line, and the widest vector register
-
-cdef struct Block:
-    Py_ssize_t C, H, W, K, R, S, P, Q, T
-    Py_ssize_t weight_at  # in the flat vector of parameters
-    Py_ssize_t bias_at
-    int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
-    void* filters  # [tile of 4 filters, tap, filter], 0 behind the last filter and tap
-    void* biases  # (K,), 0 behind the last filter
-    int64_t* run  # after the first block: offset of each run of a filter in (H, W, C), and
-    void* filter_runs  # the filters in runs, (K, runs, L)
-    double largest_weight
-    double largest_bias
-
-cdef struct Network:
-    Py_ssize_t n_blocks
-    Py_ssize_t n_parameters
-    Py_ssize_t padding  # zeros around every image; the first block's H and W count them
-    bint bias
-    Linear hidden  # M is 0 where there is none
-    Linear linear
-    Block blocks[MAX_BLOCKS]
 
 # The work space of one thread. Arrays of one lane block, but for those of a group of them.
 cdef struct Slot:
@@ -53,43 +29,6 @@ cdef struct Slot:
     void* padded  # (C, H, W) of one image on its way there
     void* gradient  # (n_parameters,) of one group
     void* total  # (n_parameters,) of all groups of a chunk, in double
-
-
-cdef void read_shapes(
-    Network* net, const int64_t[:, ::1] shapes, Py_ssize_t padding, Py_ssize_t hidden,
-    Py_ssize_t M, bint bias
-):
-    """Fill in all shapes; each row of shapes is (C, H, W, K, R, S) of a block."""
-    cdef Py_ssize_t i, at = 0, F = 0
-    cdef Block* block
-    net.n_blocks = shapes.shape[0]
-    net.padding = padding
-    net.bias = bias
-    for i in range(net.n_blocks):
-        block = &net.blocks[i]
-        block.C, block.H, block.W = shapes[i, 0], shapes[i, 1], shapes[i, 2]
-        block.K, block.R, block.S = shapes[i, 3], shapes[i, 4], shapes[i, 5]
-        block.P = (block.H - block.R + 1) // 2
-        block.Q = (block.W - block.S + 1) // 2
-        block.T = block.C * block.R * block.S
-        block.weight_at = at
-        at += block.K * block.T
-        block.bias_at = at
-        at += block.K if bias else 0
-        F = block.K * block.P * block.Q
-    at = read_linear(&net.hidden, F, hidden, bias, at)
-    net.n_parameters = read_linear(&net.linear, hidden if hidden else F, M, bias, at)
-
-
-cdef Py_ssize_t read_linear(
-    Linear* linear, Py_ssize_t F, Py_ssize_t M, bint bias, Py_ssize_t at
-) noexcept nogil:
-    """Fill in the shape of a linear layer that begins at `at`; return where the next one does."""
-    linear.F = F
-    linear.M = M
-    linear.weight_at = at
-    linear.bias_at = at + M * F
-    return linear.bias_at + (M if bias else 0)
 
 
 cdef Py_ssize_t padded_taps(const Block* block) noexcept nogil:
@@ -173,19 +112,14 @@ cdef Py_ssize_t lay_out_slot(
     return end - memory
 
 
-def memory_needs(
-    const int64_t[:, ::1] shapes, Py_ssize_t padding, Py_ssize_t hidden, Py_ssize_t M, bint bias,
-    Py_ssize_t item, Py_ssize_t group
-):
-    """Return the bytes of the tables, of a slot that predicts, and of one that trains."""
-    cdef Network net
+cdef void memory_needs(
+    Network* net, Py_ssize_t item, Py_ssize_t group, Py_ssize_t* needs
+) noexcept nogil:
+    """needs[3] = the bytes of the tables, of a slot that predicts, and of one that trains."""
     cdef Slot slot
-    read_shapes(&net, shapes, padding, hidden, M, bias)
-    return (
-        lay_out_tables(&net, NULL, item),
-        lay_out_slot(&net, &slot, NULL, item, group, False),
-        lay_out_slot(&net, &slot, NULL, item, group, True),
-    )
+    needs[0] = lay_out_tables(net, NULL, item)
+    needs[1] = lay_out_slot(net, &slot, NULL, item, group, False)
+    needs[2] = lay_out_slot(net, &slot, NULL, item, group, True)
 
 
 cdef void fill_taps(Block* block, Py_ssize_t L) noexcept nogil:

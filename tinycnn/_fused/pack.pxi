@@ -1,7 +1,5 @@
 """Packing: from images anywhere in a data set to a lane block, scaled on the way."""
 
-from libc.string cimport memcpy
-
 ctypedef fused pixel:
     uint8_t
     float

@@ -1,6 +1,6 @@
 """Threads that wait for work without holding the GIL.
 
-Included in ``_kernels.pyx``. Training hands out work many thousand times a second, each time for
+Included in ``_bindings.pyx``. Training hands out work many thousand times a second, each time for
 a few hundred microseconds, so a worker must start within a microsecond or two. A thread that waits
 for the GIL or sleeps in the kernel takes ten to fifty; therefore workers run in C throughout, and
 look for the next task for a moment before they go to sleep.
@@ -16,9 +16,6 @@ from cpython.pythread cimport (
     WAIT_LOCK,
 )
 
-# What a pool runs: task number `task` of a job, by the participant `slot` (0 is the caller).
-ctypedef void (*TaskFunction)(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil
-
 cdef enum:
     MAX_WORKERS = 255
 
@@ -32,6 +29,7 @@ cdef inline void wait(PyThread_type_lock lock, Py_ssize_t looks) noexcept nogil:
     PyThread_acquire_lock(lock, WAIT_LOCK)
 
 
+@final
 cdef class Pool:
     """A number of worker threads, and the one job they work on.
 

@@ -11,30 +11,6 @@ cdef enum:
     # Values that are summed over all chunks at a time: their sums stay in the first-level cache.
     GRADIENT_PIECE = 256
 
-cdef enum PixelKind:
-    BYTES
-    FLOATS
-    DOUBLES
-
-cdef struct Job:
-    Network net
-    PixelKind kind
-    const void* images
-    const int64_t* order  # NULL: the images as they stand
-    const int8_t* moves  # (images, 3), or NULL: see `move_image`
-    const double* scale  # of each channel
-    const double* shift
-    double bound  # of bytes, scaled
-    Py_ssize_t first, count  # of the images
-    Py_ssize_t group  # lane blocks
-    Py_ssize_t n_chunks
-    Loss loss
-    char* slots
-    Py_ssize_t slot_bytes
-    void* out  # logits (count, M), or gradients (n_chunks, n_parameters)
-    double* losses  # (n_chunks,)
-    bint all_finite
-
 
 cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
     """Largest absolute value of x[n]; NaN if there is a NaN or an infinity."""
@@ -305,121 +281,35 @@ cdef void group_outputs(
         first += L
 
 
-cdef void float_chunk_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
-    chunk_gradient(<Job*> job, task, slot, <float*> (<Job*> job).out)
+# What the table has: these find the type of the parameters in the job.
 
 
-cdef void double_chunk_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
-    chunk_gradient(<Job*> job, task, slot, <double*> (<Job*> job).out)
+cdef void prepare_job(Job* job) noexcept nogil:
+    if job.item == sizeof(float):
+        prepare(&job.net, <const float*> job.flat, job.tables)
+    else:
+        prepare(&job.net, <const double*> job.flat, job.tables)
 
 
-cdef void float_outputs_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
-    group_outputs(<Job*> job, task, slot, <float*> (<Job*> job).out)
+cdef void chunk_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
+    cdef Job* job = <Job*> data
+    if job.item == sizeof(float):
+        chunk_gradient(job, task, slot, <float*> job.out)
+    else:
+        chunk_gradient(job, task, slot, <double*> job.out)
 
 
-cdef void double_outputs_task(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
-    group_outputs(<Job*> job, task, slot, <double*> (<Job*> job).out)
+cdef void outputs_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
+    cdef Job* job = <Job*> data
+    if job.item == sizeof(float):
+        group_outputs(job, task, slot, <float*> job.out)
+    else:
+        group_outputs(job, task, slot, <double*> job.out)
 
 
-cdef void set_images(
-    Job* job, const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
-    Py_ssize_t count, const double[::1] scale, const double[::1] shift
-):
-    """Fill in where the images are, the bytes of a PixelKind, and how they are scaled."""
-    cdef Py_ssize_t c
-    job.images = &images[0]
-    job.order = &order[0] if order.shape[0] > 0 else NULL
-    job.moves = NULL
-    job.first = first
-    job.count = count
-    job.scale = &scale[0]
-    job.shift = &shift[0]
-    job.all_finite = True
-    job.kind = <PixelKind> kind
-    job.bound = 0
-    for c in range(scale.shape[0]):
-        job.bound = max(job.bound, fabs(shift[c]), fabs(255 * scale[c] + shift[c]))
-
-
-def loss_and_gradient(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
-    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
-    const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
-    Py_ssize_t count, const int8_t[:, ::1] moves, const int64_t[::1] labels,
-    const double[::1] weights, double smoothing, double scale_loss, const double[::1] scale,
-    const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
-    uint8_t[:, ::1] chunks, double[::1] losses, uint8_t[::1] gradient, /
-):
-    """Fill gradient with that of scale_loss * (sum of the images' losses); return that sum.
-
-    Each image is pixel * scale + shift, channel by channel, first padded, and moved by its row of
-    moves if there are any. The images are those numbered order[first], ... or, if order is empty,
-    first, ...; count of them. labels, weights (may be empty) and moves (may be empty) are of all
-    images, and so are images, the bytes of a PixelKind. chunks (n_chunks, n_parameters), losses
-    (n_chunks,), tables and slots (threads, bytes) are scratch. flat, chunks and gradient are bytes
-    too, of floats of item bytes: one wrapper for all types instead of a large one for each.
-    """
-    cdef Job job
-    cdef Py_ssize_t c
-    cdef double loss = 0
-    read_shapes(&job.net, shapes, padding, hidden, M, bias)
-    set_images(&job, images, kind, order, first, count, scale, shift)
-    if moves.shape[0] > 0:
-        job.moves = &moves[0, 0]
-    job.loss.labels = &labels[0]
-    job.loss.weights = &weights[0] if weights.shape[0] > 0 else NULL
-    job.loss.smoothing = smoothing
-    job.loss.scale = scale_loss
-    job.group = group
-    job.n_chunks = chunks.shape[0]
-    job.slots = <char*> &slots[0, 0]
-    job.slot_bytes = slots.shape[1]
-    job.out = &chunks[0, 0]
-    job.losses = &losses[0]
-    with nogil:
-        if item == sizeof(float):
-            prepare(&job.net, <const float*> &flat[0], <char*> &tables[0])
-            pool.run(float_chunk_task, &job, job.n_chunks, n_threads)
-            add_chunks(
-                <const float*> job.out, job.n_chunks, job.net.n_parameters, <float*> &gradient[0]
-            )
-        else:
-            prepare(&job.net, <const double*> &flat[0], <char*> &tables[0])
-            pool.run(double_chunk_task, &job, job.n_chunks, n_threads)
-            add_chunks(
-                <const double*> job.out, job.n_chunks, job.net.n_parameters, <double*> &gradient[0]
-            )
-        for c in range(job.n_chunks):
-            loss += losses[c]
-    return loss
-
-
-def outputs(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
-    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
-    const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
-    Py_ssize_t count, const double[::1] scale, const double[::1] shift, Py_ssize_t group,
-    uint8_t[::1] tables, uint8_t[:, ::1] slots, uint8_t[:, ::1] out, /
-):
-    """Fill out (count, M) with the images' logits; return whether all pixels were finite.
-
-    With M = 0, out (count, F) is filled with the features that the output layer would see. flat and
-    out are bytes, of floats of item bytes.
-    """
-    cdef Job job
-    cdef Py_ssize_t n_groups, images_per_group = group * (VECTOR_BYTES // item)
-    read_shapes(&job.net, shapes, padding, hidden, M, bias)
-    set_images(&job, images, kind, order, first, count, scale, shift)
-    n_groups = (count + images_per_group - 1) // images_per_group
-    job.group = group
-    job.slots = <char*> &slots[0, 0]
-    job.slot_bytes = slots.shape[1]
-    job.out = &out[0, 0]
-    with nogil:
-        if item == sizeof(float):
-            prepare(&job.net, <const float*> &flat[0], <char*> &tables[0])
-            pool.run(float_outputs_task, &job, n_groups, n_threads)
-        else:
-            prepare(&job.net, <const double*> &flat[0], <char*> &tables[0])
-            pool.run(double_outputs_task, &job, n_groups, n_threads)
-    return job.all_finite
+cdef void add_up_chunks(Job* job) noexcept nogil:
+    cdef Py_ssize_t n = job.net.n_parameters
+    if job.item == sizeof(float):
+        add_chunks(<const float*> job.out, job.n_chunks, n, <float*> job.gradient)
+    else:
+        add_chunks(<const double*> job.out, job.n_chunks, n, <double*> job.gradient)

@@ -1,0 +1,298 @@
+"""What Python calls: it takes arrays apart and calls the kernels, which know nothing of Python.
+
+The loops are in ``_kernels.pyx``, compiled for each level of instruction sets. This file, compiled
+once, reaches the build that ``_dispatch.py`` picked by a table of its functions. Every function
+fills the arrays it is handed. It checks their dtypes and layout, and trusts shapes, which
+``functional.py`` and ``engine.py`` have checked.
+"""
+
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cython cimport final, floating
+from libc.math cimport fabs
+from libc.stdint cimport int8_t, int64_t, uint8_t
+
+from tinycnn._kernels cimport (
+    Block,
+    Job,
+    Kernels,
+    Linear,
+    Network,
+    PixelKind,
+    TaskFunction,
+)
+
+cdef const Kernels* kernels = NULL
+
+
+def use(table, /):
+    """Call the functions in this table, the ``table`` of a build of the kernels, from now on."""
+    global kernels
+    kernels = <const Kernels*> PyCapsule_GetPointer(table, "tinycnn.Kernels")
+
+
+def conv2d_forward(
+    const floating[:, :, :, ::1] x,
+    const floating[:, :, :, ::1] weight,
+    const floating[::1] bias,
+    floating[:, :, :, ::1] out,
+    /,
+):
+    """out[n, k, i, j] = bias[k] + sum of x[n, c, i + r, j + s] * weight[k, c, r, s]."""
+    with nogil:
+        if floating is float:
+            kernels.of_float.conv2d_forward(x, weight, bias, out)
+        else:
+            kernels.of_double.conv2d_forward(x, weight, bias, out)
+
+
+def conv2d_backward_weight(
+    const floating[:, :, :, ::1] x,
+    const floating[:, :, :, ::1] dout,
+    floating[:, :, :, ::1] dweight,
+    /,
+):
+    """dweight[k, c, r, s] = sum over n, i, j of x[n, c, i + r, j + s] * dout[n, k, i, j]."""
+    with nogil:
+        if floating is float:
+            kernels.of_float.conv2d_backward_weight(x, dout, dweight)
+        else:
+            kernels.of_double.conv2d_backward_weight(x, dout, dweight)
+
+
+def conv2d_backward_bias(const floating[:, :, :, ::1] dout, floating[::1] dbias, /):
+    """dbias[k] = sum over n, i, j of dout[n, k, i, j]."""
+    with nogil:
+        if floating is float:
+            kernels.of_float.conv2d_backward_bias(dout, dbias)
+        else:
+            kernels.of_double.conv2d_backward_bias(dout, dbias)
+
+
+def conv2d_backward_input(
+    const floating[:, :, :, ::1] weight,
+    const floating[:, :, :, ::1] dout,
+    floating[:, :, :, ::1] dx,
+    /,
+):
+    """dx[n, c, h, w] = sum over k, r, s of weight[k, c, r, s] * dout[n, k, h - r, w - s]."""
+    with nogil:
+        if floating is float:
+            kernels.of_float.conv2d_backward_input(weight, dout, dx)
+        else:
+            kernels.of_double.conv2d_backward_input(weight, dout, dx)
+
+
+def relu_forward(const floating[::1] x, floating[::1] out, /):
+    """out = max(x, 0), element by element; NaN stays NaN."""
+    with nogil:
+        if floating is float:
+            kernels.of_float.relu_forward(x, out)
+        else:
+            kernels.of_double.relu_forward(x, out)
+
+
+def relu_backward(const floating[::1] dout, const floating[::1] x, floating[::1] dx, /):
+    """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
+    with nogil:
+        if floating is float:
+            kernels.of_float.relu_backward(dout, x, dx)
+        else:
+            kernels.of_double.relu_backward(dout, x, dx)
+
+
+def max_pool2d_forward(
+    const floating[:, :, :, ::1] x,
+    floating[:, :, :, ::1] out,
+    uint8_t[:, :, :, ::1] winner,
+    /,
+):
+    """out = the largest of each 2x2 window; winner = its place, 0..3 in row-major order.
+
+    The first of equals wins. NaN beats every number, and a later NaN an earlier one.
+    """
+    with nogil:
+        if floating is float:
+            kernels.of_float.max_pool2d_forward(x, out, winner)
+        else:
+            kernels.of_double.max_pool2d_forward(x, out, winner)
+
+
+def max_pool2d_backward(
+    const floating[:, :, :, ::1] dout,
+    const uint8_t[:, :, :, ::1] winner,
+    floating[:, :, :, ::1] dx,
+    /,
+):
+    """dx = dout at the winner of each window, 0 everywhere else."""
+    with nogil:
+        if floating is float:
+            kernels.of_float.max_pool2d_backward(dout, winner, dx)
+        else:
+            kernels.of_double.max_pool2d_backward(dout, winner, dx)
+
+
+# The fast path. Parameters, gradients and logits come as bytes, of floats of `item` bytes each: one
+# wrapper for all types instead of a large one for each.
+include "_fused/pool.pxi"
+
+
+def lane_count(Py_ssize_t itemsize):
+    """Return how many images with values of itemsize bytes lie side by side."""
+    return kernels.vector_bytes // itemsize
+
+
+def plane_moments(
+    const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares, /
+):
+    """mean[i] = that of the n pixels of plane i; squares[i] = its sum of squared deviations.
+
+    images are the bytes of all planes, of pixels of a PixelKind.
+    """
+    with nogil:
+        kernels.plane_moments(images, kind, n, mean, squares)
+
+
+cdef void read_shapes(
+    Network* net, const int64_t[:, ::1] shapes, Py_ssize_t padding, Py_ssize_t hidden,
+    Py_ssize_t M, bint bias
+):
+    """Fill in all shapes; each row of shapes is (C, H, W, K, R, S) of a block."""
+    cdef Py_ssize_t i, at = 0, F = 0
+    cdef Block* block
+    net.n_blocks = shapes.shape[0]
+    net.padding = padding
+    net.bias = bias
+    for i in range(net.n_blocks):
+        block = &net.blocks[i]
+        block.C, block.H, block.W = shapes[i, 0], shapes[i, 1], shapes[i, 2]
+        block.K, block.R, block.S = shapes[i, 3], shapes[i, 4], shapes[i, 5]
+        block.P = (block.H - block.R + 1) // 2
+        block.Q = (block.W - block.S + 1) // 2
+        block.T = block.C * block.R * block.S
+        block.weight_at = at
+        at += block.K * block.T
+        block.bias_at = at
+        at += block.K if bias else 0
+        F = block.K * block.P * block.Q
+    at = read_linear(&net.hidden, F, hidden, bias, at)
+    net.n_parameters = read_linear(&net.linear, hidden if hidden else F, M, bias, at)
+
+
+cdef Py_ssize_t read_linear(
+    Linear* linear, Py_ssize_t F, Py_ssize_t M, bint bias, Py_ssize_t at
+) noexcept nogil:
+    """Fill in the shape of a linear layer that begins at `at`; return where the next one does."""
+    linear.F = F
+    linear.M = M
+    linear.weight_at = at
+    linear.bias_at = at + M * F
+    return linear.bias_at + (M if bias else 0)
+
+
+def memory_needs(
+    const int64_t[:, ::1] shapes, Py_ssize_t padding, Py_ssize_t hidden, Py_ssize_t M, bint bias,
+    Py_ssize_t item, Py_ssize_t group
+):
+    """Return the bytes of the tables, of a slot that predicts, and of one that trains."""
+    cdef Network net
+    cdef Py_ssize_t needs[3]
+    read_shapes(&net, shapes, padding, hidden, M, bias)
+    kernels.memory_needs(&net, item, group, needs)
+    return needs[0], needs[1], needs[2]
+
+
+cdef void set_images(
+    Job* job, const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
+    Py_ssize_t count, const double[::1] scale, const double[::1] shift
+):
+    """Fill in where the images are, the bytes of a PixelKind, and how they are scaled."""
+    cdef Py_ssize_t c
+    job.images = &images[0]
+    job.order = &order[0] if order.shape[0] > 0 else NULL
+    job.moves = NULL
+    job.first = first
+    job.count = count
+    job.scale = &scale[0]
+    job.shift = &shift[0]
+    job.all_finite = True
+    job.kind = <PixelKind> kind
+    job.bound = 0
+    for c in range(scale.shape[0]):
+        job.bound = max(job.bound, fabs(shift[c]), fabs(255 * scale[c] + shift[c]))
+
+
+def loss_and_gradient(
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
+    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
+    const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
+    Py_ssize_t count, const int8_t[:, ::1] moves, const int64_t[::1] labels,
+    const double[::1] weights, double smoothing, double scale_loss, const double[::1] scale,
+    const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
+    uint8_t[:, ::1] chunks, double[::1] losses, uint8_t[::1] gradient, /
+):
+    """Fill gradient with that of scale_loss * (sum of the images' losses); return that sum.
+
+    Each image is pixel * scale + shift, channel by channel, first padded, and moved by its row of
+    moves if there are any. The images are those numbered order[first], ... or, if order is empty,
+    first, ...; count of them. labels, weights (may be empty) and moves (may be empty) are of all
+    images, and so are images, the bytes of a PixelKind. chunks (n_chunks, n_parameters), losses
+    (n_chunks,), tables and slots (threads, bytes) are scratch. flat, chunks and gradient are bytes
+    too.
+    """
+    cdef Job job
+    cdef Py_ssize_t c
+    cdef double loss = 0
+    read_shapes(&job.net, shapes, padding, hidden, M, bias)
+    set_images(&job, images, kind, order, first, count, scale, shift)
+    if moves.shape[0] > 0:
+        job.moves = &moves[0, 0]
+    job.loss.labels = &labels[0]
+    job.loss.weights = &weights[0] if weights.shape[0] > 0 else NULL
+    job.loss.smoothing = smoothing
+    job.loss.scale = scale_loss
+    job.item = item
+    job.flat = &flat[0]
+    job.group = group
+    job.n_chunks = chunks.shape[0]
+    job.tables = <char*> &tables[0]
+    job.slots = <char*> &slots[0, 0]
+    job.slot_bytes = slots.shape[1]
+    job.out = &chunks[0, 0]
+    job.losses = &losses[0]
+    job.gradient = &gradient[0]
+    with nogil:
+        kernels.prepare(&job)
+        pool.run(kernels.chunk_gradient, &job, job.n_chunks, n_threads)
+        kernels.add_chunks(&job)
+    for c in range(job.n_chunks):
+        loss += losses[c]
+    return loss
+
+
+def outputs(
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
+    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
+    const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
+    Py_ssize_t count, const double[::1] scale, const double[::1] shift, Py_ssize_t group,
+    uint8_t[::1] tables, uint8_t[:, ::1] slots, uint8_t[:, ::1] out, /
+):
+    """Fill out (count, M) with the images' logits; return whether all pixels were finite.
+
+    With M = 0, out (count, F) is filled with the features that the output layer would see.
+    """
+    cdef Job job
+    cdef Py_ssize_t n_groups, images_per_group = group * (kernels.vector_bytes // item)
+    read_shapes(&job.net, shapes, padding, hidden, M, bias)
+    set_images(&job, images, kind, order, first, count, scale, shift)
+    n_groups = (count + images_per_group - 1) // images_per_group
+    job.item = item
+    job.flat = &flat[0]
+    job.group = group
+    job.tables = <char*> &tables[0]
+    job.slots = <char*> &slots[0, 0]
+    job.slot_bytes = slots.shape[1]
+    job.out = &out[0, 0]
+    with nogil:
+        kernels.prepare(&job)
+        pool.run(kernels.group_outputs, &job, n_groups, n_threads)
+    return job.all_finite
