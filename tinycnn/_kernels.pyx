@@ -12,7 +12,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
 from libc.math cimport exp, expf, fabs, log
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 
 cdef void conv2d_forward(

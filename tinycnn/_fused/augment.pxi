@@ -5,22 +5,15 @@ cdef void pad_image(
     const pixel* image, Py_ssize_t C, Py_ssize_t H, Py_ssize_t W, Py_ssize_t padding, pixel* out
 ) noexcept nogil:
     """out (C, H + 2 * padding, W + 2 * padding) = the image with zeros around it."""
-    cdef Py_ssize_t c, h, w, wide = W + 2 * padding
+    cdef Py_ssize_t c, h, wide = W + 2 * padding
+    memset(out, 0, C * (H + 2 * padding) * wide * sizeof(pixel))
     for c in range(C):
-        for w in range(padding * wide):
-            out[w] = 0
-        out += padding * wide
+        out += padding * wide + padding
         for h in range(H):
-            for w in range(padding):
-                out[w] = 0
-            memcpy(out + padding, image, W * sizeof(pixel))
-            for w in range(padding + W, wide):
-                out[w] = 0
+            memcpy(out, image, W * sizeof(pixel))
             image += W
             out += wide
-        for w in range(padding * wide):
-            out[w] = 0
-        out += padding * wide
+        out += padding * wide - padding
 
 
 cdef void move_image(
