@@ -24,8 +24,8 @@ FORWARD = {"baseline": 8, "v3": 8, "v4": 16}
 BACKWARD = dict.fromkeys(FORWARD, 12)
 # The forward pass of the linear layer: five classes for two features.
 LOGITS = 10
-# The loop over windows of a later block: 3 runs of a filter, for its gradient and for dx.
-WINNERS = 6
+# A later block's loops over windows and over filters: 6 runs of a filter, and of a patch.
+RUNS = 6
 MULTIPLICATION = {
     "baseline": r"\bmulps\s.*%xmm",
     "v3": r"\bvfmadd\w+ps\s.*%ymm",
@@ -81,16 +81,16 @@ def test_the_hot_loops_are_vector_code(level):
 
 
 @pytest.mark.parametrize("level", _dispatch.supported_levels())
-def test_the_sums_over_the_windows_of_a_later_block_stay_in_registers(level):
+def test_the_sums_of_a_later_block_stay_in_registers(level):
     multiplication = re.compile(MULTIPLICATION[level])
-    store = re.compile(r"\bv?mov[au]ps\s+%[xyz]mm\d+,(.*\(.*)$")
-    stored = [
-        [match[1] for match in map(store.search, loop) if match]
+    store = re.compile(r"\bv?mov[au]ps\s+%[xyz]mm\d+,.*\(")
+    storeless = [
+        loop
         for loop in innermost_loops(level)
-        if sum(multiplication.search(text) is not None for text in loop) == WINNERS
+        if sum(multiplication.search(text) is not None for text in loop) == RUNS
+        and not any(map(store.search, loop))
     ]
-    # What it stores is dx, run by run, and nothing on the stack.
-    assert any(len(to) == 3 and not any(re.search("%r[sb]p", t) for t in to) for to in stored)
+    assert len(storeless) >= 2
 
 
 @pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")

@@ -29,8 +29,12 @@ cdef struct Block:
     int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
     void* filters  # [tile of 4 filters, tap, filter], 0 behind the last filter and tap
     void* biases  # (K,), 0 behind the last filter
-    int64_t* run  # after the first block: offset of each run of a filter in (H, W, C), and
-    void* filter_runs  # the filters in runs, (K, runs, L)
+    # Of a block after the first, see `winner.pxi`: offsets of the windows in (H, W, C), and from
+    # there on those of the runs of a filter and of a patch; the filters in frames.
+    int64_t* window
+    int64_t* run
+    int64_t* patch_run
+    void* frames
     double largest_weight
     double largest_bias
 

@@ -11,7 +11,7 @@ taps; an output of I x J positions. A pool window has 2 x 2 of those, P x Q wind
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
 from libc.math cimport exp, expf, fabs, log
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 
@@ -172,6 +172,7 @@ include "_fused/linear.pxi"
 include "_fused/network.pxi"
 include "_fused/forward.pxi"
 include "_fused/backward.pxi"
+include "_fused/images.pxi"
 include "_fused/winner.pxi"
 include "_fused/step.pxi"
 

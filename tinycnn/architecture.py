@@ -13,6 +13,9 @@ from tinycnn._checks import as_count
 # The fused kernels hold so many; each block halves the image, so no image is large enough for more.
 MAX_BLOCKS = 16
 
+# Values that a block after the first may be given of an image: the kernels count them in 32 bits.
+MAX_MAP_VALUES = 2**28
+
 
 class Architecture(NamedTuple):
     """What a network is made of, apart from the values of its parameters.
@@ -103,7 +106,8 @@ def make_architecture(
     Raises
     ------
     ValueError
-        If an image gets too small for the blocks asked for; the message tells how many fit.
+        If an image gets too small for the blocks asked for; the message tells how many fit. If it
+        gets larger, between two blocks, than the kernels can count.
     TypeError
         If a size is not a number.
     """
@@ -120,7 +124,13 @@ def make_architecture(
         as_count("hidden", hidden, 0),
         as_count("padding", padding, 0),
     )
-    for depth, (_, P, Q) in enumerate(architecture.block_shapes):
+    for depth, (K, P, Q) in enumerate(architecture.block_shapes):
+        if 0 < depth < len(widths) and K * P * Q > MAX_MAP_VALUES:
+            raise ValueError(
+                f"image_shape: images of {H} x {W} are too large for {len(widths)} blocks: block "
+                f"{depth} makes {K} x {P} x {Q} values of each and the next one takes at most "
+                f"{MAX_MAP_VALUES:,}; use fewer filters or smaller images"
+            )
         if P < 1 or Q < 1:
             _, rows, columns = architecture.block_shapes[depth - 1]
             R, S = architecture.kernel_sizes[depth - 1]

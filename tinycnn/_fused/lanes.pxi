@@ -32,11 +32,12 @@ cdef enum:
     # Filters and taps that one step of the gradients works on; weights are padded to multiples.
     FILTER_TILE = 4
     TAP_TILE = 3
-    # Runs that one step works on; filters are padded to a multiple.
+    # Runs that one step works on, or two steps at once; filters and patches are padded to them.
     RUN_TILE = 3
-    # Images whose windows alternate: those of one image overlap, and the processor would wait for
-    # one window's dx to be stored before it can load the next one's.
-    ALTERNATING = 2
+    # Of the first-level cache, what images take while all filters pass over them; and filters that
+    # pass over an image together, so that a tile of all of them stays there.
+    CACHED_BYTES = 24576
+    FILTER_GROUP = 32
 
 
 cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t tile) noexcept nogil:

@@ -19,11 +19,14 @@ cdef struct Slot:
     void* dhidden  # the same
     void* logits  # (group, M, L)
     void* dz  # [4 filters, 4 positions, Q, L]
-    void* images  # (L, H, W, C), padded, of the inputs of a block after the first
-    void* dimages  # their gradient
-    void* dmap  # (P, Q, L)
-    void* open_winners  # (windows,) of one filter in the images that alternate
-    void* open_gradients  # the same
+    # Of a block after the first, see `winner.pxi`; images and maps are padded.
+    void* lanes  # (K, P, Q, L): the gradient of its pooled values
+    void* dmaps  # (L, P, Q, K): the same image by image, and
+    void* winners  # their winners
+    void* images  # (L, copies, H, W, C): the inputs
+    void* dimages  # (L, H, W, C): their gradient
+    int32_t* seen_at  # (L, P, Q, K): where the values begin that a winner saw
+    int32_t* framed_at  # (L, P, Q, K): where its patch begins in the filter's frames
     void* words  # (H * W / 4, L) of one channel, rounded up
     void* placed  # (L, C, H, W) of pixels in any format, padded and moved
     void* padded  # (C, H, W) of one image on its way there
@@ -43,7 +46,7 @@ cdef Py_ssize_t dweight_size(const Block* block, Py_ssize_t i, Py_ssize_t L) noe
     """Values that the gradient of the filters of block i takes while it is summed."""
     if i == 0:
         return padded_filters(block) * padded_taps(block) * L
-    return block.K * padded_runs(block, L) * L
+    return block.K * filter_runs(block, L) * L
 
 
 cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
@@ -56,7 +59,7 @@ cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
 cdef Py_ssize_t lay_out_tables(Network* net, char* memory, Py_ssize_t item) noexcept nogil:
     """Point the blocks' tables into the memory; return the bytes they take."""
     cdef char* end = memory
-    cdef Py_ssize_t i, L = VECTOR_BYTES // item
+    cdef Py_ssize_t i, n, L = VECTOR_BYTES // item
     cdef Block* block
     for i in range(net.n_blocks):
         block = &net.blocks[i]
@@ -64,8 +67,11 @@ cdef Py_ssize_t lay_out_tables(Network* net, char* memory, Py_ssize_t item) noex
         block.filters = take(&end, padded_filters(block) * padded_taps(block) * item)
         block.biases = take(&end, padded_filters(block) * item)
         if i > 0:
-            block.run = <int64_t*> take(&end, padded_runs(block, L) * sizeof(int64_t))
-            block.filter_runs = take(&end, block.K * padded_runs(block, L) * L * item)
+            n = block.K * copies(block, L) * frame_size(block, L)
+            block.window = <int64_t*> take(&end, block.P * block.Q * sizeof(int64_t))
+            block.run = <int64_t*> take(&end, filter_runs(block, L) * sizeof(int64_t))
+            block.patch_run = <int64_t*> take(&end, patch_runs(block, L) * sizeof(int64_t))
+            block.frames = take(&end, n * item)
     return end - memory
 
 
@@ -77,7 +83,7 @@ cdef Py_ssize_t lay_out_slot(
     group is the number of lane blocks in a group. What only training needs is left out without it.
     """
     cdef char* end = memory
-    cdef Py_ssize_t i, maps, n, L = VECTOR_BYTES // item, image = 0, windows = 0
+    cdef Py_ssize_t i, maps, n, L = VECTOR_BYTES // item, image = 0, copied = 0, maps_of_image = 0
     cdef const Block* block = &net.blocks[0]
     slot.words = take(&end, round_up(block.H * block.W, 4) * L)
     slot.x = take(&end, block.C * block.H * block.W * L * item)
@@ -90,7 +96,8 @@ cdef Py_ssize_t lay_out_slot(
         n = group if i == net.n_blocks - 1 else 1
         if i > 0:
             image = max(image, padded_image(block, L))
-            windows = max(windows, block.P * block.Q)
+            copied = max(copied, copies(block, L) * padded_image(block, L))
+            maps_of_image = max(maps_of_image, padded_maps(block))
         slot.winner[i] = take(&end, maps)
         slot.pooled[i] = take(&end, n * maps)
         if training:
@@ -102,11 +109,13 @@ cdef Py_ssize_t lay_out_slot(
     if training:
         slot.dhidden = take(&end, group * net.hidden.M * L * item)
         slot.dz = take(&end, FILTER_TILE * 4 * net.blocks[0].Q * L * item)
-        slot.images = take(&end, L * image * item)
+        slot.lanes = take(&end, maps_of_image * L * item)
+        slot.dmaps = take(&end, maps_of_image * L * item)
+        slot.winners = take(&end, maps_of_image * L * item)
+        slot.images = take(&end, L * copied * item)
         slot.dimages = take(&end, L * image * item)
-        slot.dmap = take(&end, windows * L * item)
-        slot.open_winners = take(&end, ALTERNATING * windows * sizeof(int64_t))
-        slot.open_gradients = take(&end, ALTERNATING * windows * item)
+        slot.seen_at = <int32_t*> take(&end, maps_of_image * L * sizeof(int32_t))
+        slot.framed_at = <int32_t*> take(&end, maps_of_image * L * sizeof(int32_t))
         slot.gradient = take(&end, net.n_parameters * item)
         slot.total = take(&end, net.n_parameters * sizeof(double))
     return end - memory
@@ -165,7 +174,7 @@ cdef void prepare(Network* net, const floating* flat, char* tables) noexcept nog
         fill_filters(&net.blocks[i], flat, net.bias)
         if i > 0:
             fill_runs(&net.blocks[i], VECTOR_BYTES // sizeof(floating))
-            fill_filter_runs(&net.blocks[i], flat + net.blocks[i].weight_at)
+            fill_frames(&net.blocks[i], flat + net.blocks[i].weight_at)
     point_at(&net.hidden, flat, net.bias)
     point_at(&net.linear, flat, net.bias)
 

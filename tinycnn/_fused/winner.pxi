@@ -1,23 +1,56 @@
 """The backward pass of a block after the first: window by window, and only its winner.
 
-Three of a window's four positions have no gradient, and a window that ReLU closed has none at all.
-With images as lanes one would have to go through all of them, because each image has other winners.
-So here images come one by one, channels last: (H, W, C). What row r of a filter sees from position
-(i, j) is then one stretch of S * C values, from x[i + r, j] on, and its part of dx is, too. A
-stretch is worked on in *runs* of L values, as many as a vector register holds. The last run of a
-row may go beyond it: there the weights are 0, and what is summed is never read.
+Three of a window's four positions have no gradient. With images as lanes one would have to go
+through all of them, because each image has other winners. So here images come one by one, channels
+last: (H, W, C). What row r of a filter sees from position (i, j) is then one stretch of S * C
+values, from x[i + r, j] on. A stretch is worked on in *runs* of L values, as many as a vector
+register holds. The last run of a row may go beyond it: there a filter is 0, and what is summed is
+never read.
 
-For 8 channels and more this takes half the time that all positions did; for 4 it is equal, and
-below that up to half more, of very little (measured on a CPU with AVX-512).
+A filter's gradient is summed over all windows: for each, d times what its winner saw. The gradient
+of the input is summed the other way round, over all filters of one window: their winners lie in the
+same 2x2 positions, so what they see lies in one *patch* of R + 1 by S + 1 positions. Filters stand
+in *frames* of zeros: seen from the right place on, a frame is a patch with the filter where its
+winner is.
+
+Loads are fast from whole registers. Positions begin at such where C is a multiple of L. Where it is
+not, there are two *copies* of images and frames, one for winners in a window's left column and one
+for those in the right: at least with L / 2 channels, runs then begin at whole registers, too.
 """
 
 
-cdef inline Py_ssize_t runs_of_row(const Block* block, Py_ssize_t L) noexcept nogil:
-    return (block.S * block.C + L - 1) // L
+cdef inline Py_ssize_t runs_of(Py_ssize_t n, Py_ssize_t L) noexcept nogil:
+    """How many runs n values take."""
+    return (n + L - 1) // L
 
 
-cdef Py_ssize_t padded_runs(const Block* block, Py_ssize_t L) noexcept nogil:
-    return round_up(block.R * runs_of_row(block, L), RUN_TILE)
+cdef Py_ssize_t filter_runs(const Block* block, Py_ssize_t L) noexcept nogil:
+    """Runs of a filter, rounded up to whole tiles."""
+    return round_up(block.R * runs_of(block.S * block.C, L), RUN_TILE)
+
+
+cdef Py_ssize_t patch_runs(const Block* block, Py_ssize_t L) noexcept nogil:
+    """Runs of a patch, rounded up to whole tiles."""
+    return round_up((block.R + 1) * runs_of((block.S + 1) * block.C, L), RUN_TILE)
+
+
+cdef inline Py_ssize_t copies(const Block* block, Py_ssize_t L) noexcept nogil:
+    return 2 if block.C % L else 1
+
+
+cdef inline Py_ssize_t frame_row(const Block* block, Py_ssize_t L) noexcept nogil:
+    """Values of a row of a frame, which is as wide as one of a patch."""
+    return runs_of((block.S + 1) * block.C, L) * L
+
+
+cdef inline Py_ssize_t frame_margin(const Block* block, Py_ssize_t L) noexcept nogil:
+    """Zeros before a frame: a filter moves to the right where one looks at it from there on."""
+    return block.C if copies(block, L) == 1 else 0
+
+
+cdef inline Py_ssize_t frame_size(const Block* block, Py_ssize_t L) noexcept nogil:
+    """Values of a frame: its margin, R + 2 rows, and zeros up to a whole tile."""
+    return frame_margin(block, L) + (block.R + 2) * frame_row(block, L) + (RUN_TILE - 1) * L
 
 
 cdef Py_ssize_t padded_image(const Block* block, Py_ssize_t L) noexcept nogil:
@@ -25,158 +58,341 @@ cdef Py_ssize_t padded_image(const Block* block, Py_ssize_t L) noexcept nogil:
     return round_up(block.H * block.W * block.C, L) + max(L, <Py_ssize_t> 8)
 
 
-cdef inline Py_ssize_t place_in_runs(const Block* block, Py_ssize_t t, Py_ssize_t L) noexcept nogil:
-    """Where tap t of a filter (C, R, S) stands among its runs."""
-    cdef Py_ssize_t c = t // (block.R * block.S), r = t // block.S % block.R, s = t % block.S
-    return r * runs_of_row(block, L) * L + s * block.C + c
+cdef Py_ssize_t padded_maps(const Block* block) noexcept nogil:
+    """Values of the maps (P, Q, K) of an image, up to the next one's."""
+    return round_up(block.P * block.Q * block.K, 8)
+
+
+cdef void fill_run_offsets(
+    Py_ssize_t rows, Py_ssize_t width, Py_ssize_t step, Py_ssize_t L, Py_ssize_t padded,
+    int64_t* offset
+) noexcept nogil:
+    """Offsets of the runs of rows that are step apart; the last one again up to a whole tile."""
+    cdef Py_ssize_t i, n = runs_of(width, L), last = rows * n - 1
+    for i in range(padded):
+        offset[i] = min(i, last) // n * step + min(i, last) % n * L
 
 
 cdef void fill_runs(Block* block, Py_ssize_t L) noexcept nogil:
-    """Compute the offset of each run in an image; the last one again up to a whole tile."""
-    cdef Py_ssize_t i, n = runs_of_row(block, L), last = block.R * n - 1
-    for i in range(padded_runs(block, L)):
-        block.run[i] = min(i, last) // n * block.W * block.C + min(i, last) % n * L
+    """Compute where the windows begin in an image, and the runs of a filter and of a patch."""
+    cdef Py_ssize_t seen = block.S * block.C, patch = seen + block.C, row = block.W * block.C
+    cdef Py_ssize_t n = patch_runs(block, L), p, q
+    for p in range(block.P):
+        for q in range(block.Q):
+            block.window[p * block.Q + q] = 2 * (p * block.W + q) * block.C
+    fill_run_offsets(block.R, seen, row, L, filter_runs(block, L), block.run)
+    fill_run_offsets(block.R + 1, patch, row, L, n, block.patch_run)
 
 
-cdef void fill_filter_runs(Block* block, const floating* weight) noexcept nogil:
-    """Copy the filters (K, C, R, S) into runs."""
-    cdef Py_ssize_t k, t, at, L = VECTOR_BYTES // sizeof(floating)
-    cdef Py_ssize_t size = padded_runs(block, L) * L
-    cdef floating* runs = <floating*> block.filter_runs
-    fill_zero(runs, block.K * size)
-    for t in range(block.T):
-        at = place_in_runs(block, t, L)
-        for k in range(block.K):
-            runs[k * size + at] = weight[k * block.T + t]
+cdef void fill_frames(Block* block, const floating* weight) noexcept nogil:
+    """Copy the filters (K, C, R, S) into frames (K, copies, R + 2, row), from their second row on.
+
+    In the second copy they stand C values to the right.
+    """
+    cdef Py_ssize_t k, c, r, s, at, L = VECTOR_BYTES // sizeof(floating), n = copies(block, L)
+    cdef Py_ssize_t row = frame_row(block, L), size = frame_size(block, L)
+    cdef floating* frame = <floating*> block.frames
+    fill_zero(frame, block.K * n * size)
+    for k in range(block.K):
+        for c in range(block.C):
+            for r in range(block.R):
+                for s in range(block.S):
+                    at = (r + 1) * row + s * block.C + c
+                    frame[frame_margin(block, L) + at] = weight[0]
+                    if n == 2:
+                        frame[size + block.C + at] = weight[0]
+                    weight += 1
+        frame += n * size
 
 
 cdef void read_runs(const Block* block, const floating* dw, floating* dweight) noexcept nogil:
     """dw (K, runs, L) -> dweight (K, C, R, S)."""
-    cdef Py_ssize_t k, t, at, L = VECTOR_BYTES // sizeof(floating)
-    cdef Py_ssize_t size = padded_runs(block, L) * L
-    for t in range(block.T):
-        at = place_in_runs(block, t, L)
-        for k in range(block.K):
-            dweight[k * block.T + t] = dw[k * size + at]
+    cdef Py_ssize_t k, c, r, s, L = VECTOR_BYTES // sizeof(floating)
+    cdef Py_ssize_t row = runs_of(block.S * block.C, L) * L
+    for k in range(block.K):
+        for c in range(block.C):
+            for r in range(block.R):
+                for s in range(block.S):
+                    dweight[0] = dw[r * row + s * block.C + c]
+                    dweight += 1
+        dw += filter_runs(block, L) * L
 
 
-cdef inline Py_ssize_t next_value(Py_ssize_t at, Py_ssize_t size, Py_ssize_t n) noexcept nogil:
-    """From one of n values (C, size) to the next one in the order of (size, C); the last stays."""
-    at += size
-    return at if at < n else min(at - n + 1, n - 1)
-
-
-cdef void split_lanes(
-    const floating* lanes, Py_ssize_t size, Py_ssize_t n, Py_ssize_t step, floating* images
+cdef void locate_seen(
+    const Block* block, const floating* winner, int32_t right, int32_t* at
 ) noexcept nogil:
-    """lanes (C, size, L) -> images (L, size, C) of n values each, step apart.
+    """at (P, Q, K) = where the values begin in an image that the winner saw.
 
-    They come in groups of 8; what the last group has too many goes where nobody reads.
+    That of a closed window counts as the first; its gradient is 0.
     """
-    cdef Py_ssize_t i, j, l, at = 0, L = VECTOR_BYTES // sizeof(floating)
-    cdef floating a[8 * MAX_LANES]
-    cdef floating* y
-    for i in range((n + 7) // 8):
-        for j in range(8):
-            for l in range(L):
-                a[j * L + l] = lanes[at * L + l]
-            at = next_value(at, size, n)
-        riffle(a, L)
-        riffle(a, L)
-        riffle(a, L)
-        y = images + 8 * i
-        for l in range(L):
-            for j in range(8):
-                y[j] = a[8 * l + j]
-            y += step
+    cdef Py_ssize_t n, k, K = block.K
+    cdef int32_t down = block.W * block.C, window, row, column
+    cdef floating place
+    for n in range(block.P * block.Q):
+        window = block.window[n]
+        for k in range(K):
+            place = winner[k]
+            row = down if place > 1.5 else 0
+            column = right if (place == 1) | (place == 3) else 0
+            at[k] = window + row + column
+        at += K
+        winner += K
 
 
-cdef void join_lanes(
-    const floating* images, Py_ssize_t size, Py_ssize_t n, Py_ssize_t step, floating* lanes
+cdef void locate_framed(
+    const floating* winner, Py_ssize_t n, int32_t upper, int32_t left, int32_t right, int32_t* at
 ) noexcept nogil:
-    """images (L, size, C) -> lanes (C, size, L): the way back."""
-    cdef Py_ssize_t i, j, l, at = 0, L = VECTOR_BYTES // sizeof(floating)
-    cdef floating a[8 * MAX_LANES]
-    cdef const floating* x
-    for i in range((n + 7) // 8):
-        x = images + 8 * i
-        for l in range(L):
-            for j in range(8):
-                a[8 * l + j] = x[j]
-            x += step
-        unriffle(a, L)
-        unriffle(a, L)
-        unriffle(a, L)
-        for j in range(min(<Py_ssize_t> 8, n - 8 * i)):
-            for l in range(L):
-                lanes[at * L + l] = a[j * L + l]
-            at = next_value(at, size, n)
+    """at[n] = where its patch begins in a filter's frames: the winner's row and column add up."""
+    cdef Py_ssize_t i
+    cdef int32_t row, column
+    cdef floating place
+    for i in range(n):
+        place = winner[i]
+        row = 0 if place > 1.5 else upper
+        column = right if (place == 1) | (place == 3) else left
+        at[i] = row + column
 
 
-cdef Py_ssize_t list_windows(
-    const Block* block, const floating* winner, const floating* d, Py_ssize_t step, int64_t* at,
-    floating* g
+cdef void dweight_runs6(
+    const floating* x, Py_ssize_t images, Py_ssize_t step, const int64_t* run, const int32_t* at,
+    const floating* d, Py_ssize_t maps, Py_ssize_t windows, Py_ssize_t K, floating* dw
 ) noexcept nogil:
-    """List a filter's windows that have a gradient, in images that alternate; return their number.
+    """dw[6 runs, L] += d * what the winners of a filter saw in some images, step apart.
 
-    winner and d are (P * Q, L), from the first of the images on; d is 0 where a window is closed.
-    at[i] becomes the offset of a winner from the first image on, g[i] its gradient.
+    at and d are (images, maps), of which (windows, K) are used, from the filter on.
     """
-    cdef int64_t corner[5]  # of the winners -1 to 3; that of a closed window plays no part
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), p, q, l, n = 0
-    cdef int64_t window
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i, j, l, o
+    cdef floating acc[6 * MAX_LANES]
     cdef floating value
-    corner[0] = corner[1] = 0
-    corner[2] = block.C
-    corner[3] = block.W * block.C
-    corner[4] = corner[3] + block.C
-    for p in range(block.P):
-        for q in range(block.Q):
-            window = 2 * (p * block.W + q) * block.C
-            for l in range(ALTERNATING):
-                # Written in any case, and counted if it is not 0: a branch would be guesswork.
-                value = d[l]
-                at[n] = window + corner[<int> winner[l] + 1] + l * step
-                g[n] = value
-                n += value != 0
-            d += L
-            winner += L
-    return n
+    cdef const floating* y0
+    cdef const floating* y1
+    cdef const floating* y2
+    cdef const floating* y3
+    cdef const floating* y4
+    cdef const floating* y5
+    for l in range(6 * L):
+        acc[l] = 0
+    for j in range(images):
+        y0 = x + run[0]
+        y1 = x + run[1]
+        y2 = x + run[2]
+        y3 = x + run[3]
+        y4 = x + run[4]
+        y5 = x + run[5]
+        i = 0
+        while True:
+            value = d[i]
+            o = at[i]
+            for l in range(L):
+                acc[l] += value * y0[o + l]
+                acc[l + L] += value * y1[o + l]
+                acc[l + 2 * L] += value * y2[o + l]
+                acc[l + 3 * L] += value * y3[o + l]
+                acc[l + 4 * L] += value * y4[o + l]
+                acc[l + 5 * L] += value * y5[o + l]
+            i += K
+            if i == windows * K:
+                break
+        x += step
+        at += maps
+        d += maps
+    for l in range(6 * L):
+        dw[l] += acc[l]
 
 
-cdef inline void run_tile(
-    const floating* x, const int64_t* run, const floating* w, const int64_t* at,
-    const floating* g, Py_ssize_t n, floating* dw, floating* dx
+cdef void dweight_runs3(
+    const floating* x, Py_ssize_t images, Py_ssize_t step, const int64_t* run, const int32_t* at,
+    const floating* d, Py_ssize_t maps, Py_ssize_t windows, Py_ssize_t K, floating* dw
 ) noexcept nogil:
-    """dw[3 runs, L] += g * x, and dx += g * w[3 runs, L], for n windows with winners at `at`."""
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i, l
+    """The same for the last 3 runs."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i, j, l, o
     cdef floating acc[3 * MAX_LANES]
-    cdef floating weight[3 * MAX_LANES]
     cdef floating value
-    cdef int64_t run0 = run[0], run1 = run[1], run2 = run[2]
-    cdef const floating* y
-    cdef floating* dy
+    cdef const floating* y0
+    cdef const floating* y1
+    cdef const floating* y2
     for l in range(3 * L):
         acc[l] = 0
-    for l in range(3 * L):
-        weight[l] = w[l]
-    for i in range(n):
-        value = g[i]
-        y = x + at[i]
-        dy = dx + at[i]
-        for l in range(L):
-            acc[l] += value * y[run0 + l]
-            acc[l + L] += value * y[run1 + l]
-            acc[l + 2 * L] += value * y[run2 + l]
-        # Each run has a loop of its own: two of them may be the same place in dx.
-        for l in range(L):
-            dy[run0 + l] += value * weight[l]
-        for l in range(L):
-            dy[run1 + l] += value * weight[l + L]
-        for l in range(L):
-            dy[run2 + l] += value * weight[l + 2 * L]
+    for j in range(images):
+        y0 = x + run[0]
+        y1 = x + run[1]
+        y2 = x + run[2]
+        i = 0
+        while True:
+            value = d[i]
+            o = at[i]
+            for l in range(L):
+                acc[l] += value * y0[o + l]
+                acc[l + L] += value * y1[o + l]
+                acc[l + 2 * L] += value * y2[o + l]
+            i += K
+            if i == windows * K:
+                break
+        x += step
+        at += maps
+        d += maps
     for l in range(3 * L):
         dw[l] += acc[l]
+
+
+cdef inline void add_run(const floating* a, floating* out) noexcept nogil:
+    """out[L] += a[L]."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        out[l] += a[l]
+
+
+cdef void patch_runs6(
+    const floating* frames, Py_ssize_t size, Py_ssize_t filters, const int32_t* at,
+    const floating* d, Py_ssize_t n, Py_ssize_t K, const int64_t* window, const int64_t* run,
+    floating* dx
+) noexcept nogil:
+    """6 runs of the patches of n windows, in one image: dx += d * the frames of some filters.
+
+    at and d are (n, K), from the first of the filters on.
+    """
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i, k, l
+    cdef floating acc[6 * MAX_LANES]
+    cdef floating value
+    cdef const floating* w
+    cdef const floating* frame
+    for i in range(n):
+        for l in range(6 * L):
+            acc[l] = 0
+        frame = frames
+        k = 0
+        while True:
+            value = d[k]
+            w = frame + at[k]
+            for l in range(L):
+                acc[l] += value * w[l]
+                acc[l + L] += value * w[l + L]
+                acc[l + 2 * L] += value * w[l + 2 * L]
+                acc[l + 3 * L] += value * w[l + 3 * L]
+                acc[l + 4 * L] += value * w[l + 4 * L]
+                acc[l + 5 * L] += value * w[l + 5 * L]
+            frame += size
+            k += 1
+            if k == filters:
+                break
+        # One after the other: two of the runs may be the same place.
+        add_run(acc, dx + window[i] + run[0])
+        add_run(acc + L, dx + window[i] + run[1])
+        add_run(acc + 2 * L, dx + window[i] + run[2])
+        add_run(acc + 3 * L, dx + window[i] + run[3])
+        add_run(acc + 4 * L, dx + window[i] + run[4])
+        add_run(acc + 5 * L, dx + window[i] + run[5])
+        at += K
+        d += K
+
+
+cdef void patch_runs3(
+    const floating* frames, Py_ssize_t size, Py_ssize_t filters, const int32_t* at,
+    const floating* d, Py_ssize_t n, Py_ssize_t K, const int64_t* window, const int64_t* run,
+    floating* dx
+) noexcept nogil:
+    """The same for the last 3 runs."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i, k, l
+    cdef floating acc[3 * MAX_LANES]
+    cdef floating value
+    cdef const floating* w
+    cdef const floating* frame
+    for i in range(n):
+        for l in range(3 * L):
+            acc[l] = 0
+        frame = frames
+        k = 0
+        while True:
+            value = d[k]
+            w = frame + at[k]
+            for l in range(L):
+                acc[l] += value * w[l]
+                acc[l + L] += value * w[l + L]
+                acc[l + 2 * L] += value * w[l + 2 * L]
+            frame += size
+            k += 1
+            if k == filters:
+                break
+        # One after the other: two of the runs may be the same place.
+        add_run(acc, dx + window[i] + run[0])
+        add_run(acc + L, dx + window[i] + run[1])
+        add_run(acc + 2 * L, dx + window[i] + run[2])
+        at += K
+        d += K
+
+
+cdef void filters_gradient(
+    const Block* block, const Slot* slot, const floating* d, Py_ssize_t first, Py_ssize_t images,
+    floating* dw
+) noexcept nogil:
+    """dw (K, runs, L) += the gradients of the filters from some images, from the first one on."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), runs = filter_runs(block, L)
+    cdef Py_ssize_t n = block.P * block.Q, K = block.K, maps = padded_maps(block), k, i
+    cdef Py_ssize_t step = copies(block, L) * padded_image(block, L)
+    cdef const floating* x = <const floating*> slot.images + first * step
+    cdef const int32_t* at = slot.seen_at + first * maps
+    d += first * maps
+    for k in range(K):
+        i = 0
+        while runs - i >= 6:
+            dweight_runs6(
+                x, images, step, block.run + i, at + k, d + k, maps, n, K, dw + i * L
+            )
+            i += 6
+        if i < runs:
+            dweight_runs3(
+                x, images, step, block.run + i, at + k, d + k, maps, n, K, dw + i * L
+            )
+        dw += runs * L
+
+
+cdef void patches_gradient(
+    const Block* block, const Slot* slot, const floating* d, Py_ssize_t run, Py_ssize_t k
+) noexcept nogil:
+    """The images' gradients += what some filters, from k on, bring to a tile of patches' runs.
+
+    All images after each other, while these parts of these filters stay in the cache.
+    """
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), n = block.P * block.Q, K = block.K, i
+    cdef Py_ssize_t size = copies(block, L) * frame_size(block, L)
+    cdef Py_ssize_t filters = min(<Py_ssize_t> FILTER_GROUP, K - k)
+    cdef const floating* frames = <const floating*> block.frames + k * size + run * L
+    cdef const int32_t* at = slot.framed_at + k
+    cdef const int64_t* runs = block.patch_run + run
+    cdef floating* dx = <floating*> slot.dimages
+    d += k
+    for i in range(L):
+        if patch_runs(block, L) - run >= 6:
+            patch_runs6(frames, size, filters, at, d, n, K, block.window, runs, dx)
+        else:
+            patch_runs3(frames, size, filters, at, d, n, K, block.window, runs, dx)
+        at += padded_maps(block)
+        d += padded_maps(block)
+        dx += padded_image(block, L)
+
+
+cdef void spread_images(
+    const Block* block, const Slot* slot, const floating* x, const floating* winner,
+    const floating* d
+) noexcept nogil:
+    """Put the block's inputs (C, H, W, L), winners and gradients (K, P, Q, L) image by image."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), step = padded_image(block, L), l
+    cdef Py_ssize_t size = block.H * block.W, windows = block.P * block.Q
+    cdef Py_ssize_t n = copies(block, L), maps = padded_maps(block)
+    cdef floating* places = <floating*> slot.winners
+    split_lanes(x, size, size * block.C, n * step, <floating*> slot.images)
+    if n == 2:
+        copy_images(size * block.C, block.C, step, <floating*> slot.images)
+    split_lanes(d, windows, windows * block.K, maps, <floating*> slot.dmaps)
+    split_lanes(winner, windows, windows * block.K, maps, places)
+    for l in range(L):
+        locate_seen(
+            block, places + l * maps, step if n == 2 else block.C, slot.seen_at + l * maps
+        )
+    locate_framed(
+        places, L * maps, frame_row(block, L), frame_margin(block, L),
+        frame_size(block, L) if n == 2 else 0, slot.framed_at
+    )
 
 
 cdef void later_block_backward(
@@ -187,31 +403,24 @@ cdef void later_block_backward(
     """dw (K, runs, L), dbias (K, L) += the gradients of one lane block; dx (C, H, W, L) = its own.
 
     dpooled (K, P, Q, L) is NULL after the last block: then the gradient of the pooled values is
-    computed map by map from dlogits (M, L) as it is needed.
+    computed from dlogits (M, L).
     """
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), runs = padded_runs(block, L)
-    cdef Py_ssize_t windows = block.P * block.Q, step = padded_image(block, L)
-    cdef Py_ssize_t size = block.H * block.W, k, l, i, n, first
-    cdef floating* images = <floating*> slot.images
-    cdef floating* dimages = <floating*> slot.dimages
-    cdef floating* d = <floating*> slot.dmap
-    cdef int64_t* at = <int64_t*> slot.open_winners
-    cdef floating* g = <floating*> slot.open_gradients
-    cdef const floating* w = <const floating*> block.filter_runs
-    split_lanes(x, size, size * block.C, step, images)
-    fill_zero(dimages, L * step)
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), size = block.H * block.W
+    cdef Py_ssize_t windows = block.P * block.Q, step = padded_image(block, L), i = 0, k
+    cdef Py_ssize_t image_bytes = copies(block, L) * step * sizeof(floating)
+    cdef Py_ssize_t images = min(max(CACHED_BYTES // image_bytes, <Py_ssize_t> 1), L)
+    cdef floating* d = <floating*> slot.lanes
     for k in range(block.K):
-        dpooled_row(linear, dlogits, dpooled, k * windows, windows, d)
-        close_and_sum(winner, windows, d, dbias + k * L)
-        for l in range(L // ALTERNATING):
-            first = l * ALTERNATING
-            n = list_windows(block, winner + first, d + first, step, at, g)
-            for i in range(runs // RUN_TILE):
-                run_tile(
-                    images + first * step, block.run + RUN_TILE * i, w + RUN_TILE * i * L, at, g,
-                    n, dw + RUN_TILE * i * L, dimages + first * step
-                )
-        winner += windows * L
-        w += runs * L
-        dw += runs * L
-    join_lanes(dimages, size, size * block.C, step, dx)
+        dpooled_row(linear, dlogits, dpooled, k * windows, windows, d + k * windows * L)
+        close_and_sum(winner + k * windows * L, windows, d + k * windows * L, dbias + k * L)
+    spread_images(block, slot, x, winner, d)
+    while i < L:
+        filters_gradient(block, slot, <floating*> slot.dmaps, i, min(images, L - i), dw)
+        i += images
+    fill_zero(<floating*> slot.dimages, L * step)
+    i = 0
+    while i < patch_runs(block, L):
+        for k in range((block.K + FILTER_GROUP - 1) // FILTER_GROUP):
+            patches_gradient(block, slot, <floating*> slot.dmaps, i, k * FILTER_GROUP)
+        i += 6
+    join_lanes(<floating*> slot.dimages, size, size * block.C, step, dx)
