@@ -95,13 +95,14 @@ def test_the_sums_of_a_later_block_stay_in_registers(level):
 
 @pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")
 @pytest.mark.skipif(BY_CLANG, reason="clang keeps some of them on the stack")
-def test_the_3x3_weight_gradient_selects_in_registers():
+@pytest.mark.parametrize(("multiplications", "selections"), [(9, 12), (5, 9)], ids=["3x3", "5x5"])
+def test_the_weight_gradient_selects_in_registers(multiplications, selections):
     multiplication = re.compile(MULTIPLICATION["v4"])
     loops = [
         loop
         for loop in innermost_loops("v4")
-        if sum(multiplication.search(text) is not None for text in loop) == 9
-        and sum("vblendm" in text for text in loop) >= 12
+        if sum(multiplication.search(text) is not None for text in loop) == multiplications
+        and sum("vblendm" in text for text in loop) >= selections
     ]
     on_stack = re.compile(r"%r[sb]p.*%zmm|%zmm.*%r[sb]p")
     assert any(not any(on_stack.search(text) for text in loop) for loop in loops)

@@ -5,7 +5,8 @@ for 4 filters, it is spread over four rows ``dz``, one for each position of the 
 where another position won: dz[4 filters, 4 positions, Q, L]. From there everything is multiply and
 add. The gradient of a filter's tap is summed lane by lane, and over the lanes at the end.
 
-The most frequent case, kernels of 3x3, goes without dz. The later blocks follow in `winner.pxi`.
+The most frequent cases, kernels of 3x3 and 5x5, go without dz. The later blocks follow in
+`winner.pxi`.
 """
 
 
@@ -189,6 +190,97 @@ cdef inline void dweight3x3(
             dw[3 * i * L + l] = acc[3 * i * L + l]
 
 
+cdef inline void dweight_row5(
+    const floating* x, Py_ssize_t W, const floating* d, const floating* winner, Py_ssize_t Q,
+    floating* dw
+) noexcept nogil:
+    """The same for dw[5, L], one row of taps of a kernel with 5 columns.
+
+    11 selections and 5 multiplications instead of 20.
+    """
+    cdef floating acc[5 * MAX_LANES]
+    cdef floating place[MAX_LANES]
+    cdef floating column[MAX_LANES]
+    cdef floating value[MAX_LANES]
+    cdef floating upper[6 * MAX_LANES]
+    cdef floating lower[6 * MAX_LANES]
+    cdef floating y[6 * MAX_LANES]
+    cdef floating z[5 * MAX_LANES]
+    cdef floating a, b
+    cdef Py_ssize_t l, q = 0, L = VECTOR_BYTES // sizeof(floating), down = W * L
+    for l in range(5 * L):
+        acc[l] = dw[l]
+    while True:
+        for l in range(L):
+            value[l] = d[l]
+            place[l] = winner[l]
+        for l in range(L):
+            a = place[l]
+            column[l] = a - 2 if a > 1.5 else a
+        for l in range(6 * L):
+            upper[l] = x[l]
+        for l in range(6 * L):
+            lower[l] = x[down + l]
+        for l in range(L):
+            a = upper[l]
+            b = lower[l]
+            y[l] = b if place[l] > 1.5 else a
+        for l in range(L):
+            a = upper[l + L]
+            b = lower[l + L]
+            y[l + L] = b if place[l] > 1.5 else a
+        for l in range(L):
+            a = upper[l + 2 * L]
+            b = lower[l + 2 * L]
+            y[l + 2 * L] = b if place[l] > 1.5 else a
+        for l in range(L):
+            a = upper[l + 3 * L]
+            b = lower[l + 3 * L]
+            y[l + 3 * L] = b if place[l] > 1.5 else a
+        for l in range(L):
+            a = upper[l + 4 * L]
+            b = lower[l + 4 * L]
+            y[l + 4 * L] = b if place[l] > 1.5 else a
+        for l in range(L):
+            a = upper[l + 5 * L]
+            b = lower[l + 5 * L]
+            y[l + 5 * L] = b if place[l] > 1.5 else a
+        for l in range(L):
+            a = y[l]
+            b = y[l + L]
+            z[l] = b if column[l] > 0.5 else a
+        for l in range(L):
+            a = y[l + L]
+            b = y[l + 2 * L]
+            z[l + L] = b if column[l] > 0.5 else a
+        for l in range(L):
+            a = y[l + 2 * L]
+            b = y[l + 3 * L]
+            z[l + 2 * L] = b if column[l] > 0.5 else a
+        for l in range(L):
+            a = y[l + 3 * L]
+            b = y[l + 4 * L]
+            z[l + 3 * L] = b if column[l] > 0.5 else a
+        for l in range(L):
+            a = y[l + 4 * L]
+            b = y[l + 5 * L]
+            z[l + 4 * L] = b if column[l] > 0.5 else a
+        for l in range(L):
+            acc[l] += value[l] * z[l]
+            acc[l + L] += value[l] * z[l + L]
+            acc[l + 2 * L] += value[l] * z[l + 2 * L]
+            acc[l + 3 * L] += value[l] * z[l + 3 * L]
+            acc[l + 4 * L] += value[l] * z[l + 4 * L]
+        x += 2 * L
+        d += L
+        winner += L
+        q += 1
+        if q == Q:
+            break
+    for l in range(5 * L):
+        dw[l] = acc[l]
+
+
 cdef inline void dweight_tile(
     const floating* x, const int64_t* tap, Py_ssize_t W, const floating* dz, Py_ssize_t Q,
     Py_ssize_t row, floating* dw
@@ -303,13 +395,25 @@ cdef inline void dpooled_row(
         memcpy(d, dpooled + row * L, Q * L * sizeof(floating))
 
 
-cdef void first_block_backward_3x3(
+cdef inline void dweight_selecting(
+    const Block* block, const floating* x, const floating* d, const floating* winner, floating* dw
+) noexcept nogil:
+    """dw[R, S, L] of one filter and channel += d * x at the winners of one row of windows."""
+    cdef Py_ssize_t r, L = VECTOR_BYTES // sizeof(floating), W = block.W, Q = block.Q
+    if block.S == 3:
+        dweight3x3(x, W, d, winner, Q, dw)
+    else:
+        for r in range(block.R):
+            dweight_row5(x + r * W * L, W, d, winner, Q, dw + 5 * r * L)
+
+
+cdef void first_block_backward_selecting(
     const Block* block, const floating* x, const floating* winner, const floating* dpooled,
     const Linear* linear, const floating* dlogits, floating* d, floating* dw, floating* dbias
 ) noexcept nogil:
-    """``first_block_backward`` for 3x3 kernels; d, as large as dz, is scratch.
+    """``first_block_backward`` for kernels of 3x3, or with 5 columns; d is scratch, as large as dz.
 
-    It holds 9 sums and two rows of a window: more than 16 registers.
+    It holds the sums and two rows of a window: more than 16 registers.
     """
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef Py_ssize_t P = block.P, Q = block.Q, W = block.W, taps = padded_taps(block)
@@ -329,9 +433,9 @@ cdef void first_block_backward_3x3(
             for k in range(first, last):
                 row = (k * P + p) * Q
                 for c in range(block.C):
-                    dweight3x3(
-                        x + (c * block.H + 2 * p) * W * L, W, d + (k - first) * Q * L,
-                        winner + row * L, Q, dw + (k * taps + 9 * c) * L
+                    dweight_selecting(
+                        block, x + (c * block.H + 2 * p) * W * L, d + (k - first) * Q * L,
+                        winner + row * L, dw + (k * taps + block.R * block.S * c) * L
                     )
             first = last
 
@@ -350,8 +454,8 @@ cdef void first_block_backward(
     cdef Py_ssize_t K = block.K, P = block.P, Q = block.Q, W = block.W
     cdef Py_ssize_t taps = round_up(block.T, TAP_TILE)
     cdef Py_ssize_t p, k, i, t, tile, row
-    if MANY_REGISTERS and block.R == 3 and block.S == 3:
-        first_block_backward_3x3(block, x, winner, dpooled, linear, dlogits, dz, dw, dbias)
+    if MANY_REGISTERS and (block.S == 5 or (block.S == 3 and block.R == 3)):
+        first_block_backward_selecting(block, x, winner, dpooled, linear, dlogits, dz, dw, dbias)
         return
     for p in range(P):
         for tile in range((K + FILTER_TILE - 1) // FILTER_TILE):
