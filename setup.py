@@ -63,14 +63,12 @@ LINK_FLAGS = ["-Wl,-s"] if PLATFORM.startswith("linux") else []
 
 # What gcc must be kept from to leave the loops over lanes in vector registers: replacing them by
 # calls of memset and memcpy, interleaving them with the loops around them, and unrolling them
-# before it vectorises (the limit on the number of turns must lie below the number of lanes). Nor
-# does it see that such a loop fills a local array, and so its warning means nothing. A function
-# that is called once would have to share its caller's registers.
+# before it vectorises (the limit on the number of turns must lie below the number of lanes). And a
+# function that is called once would have to share its caller's registers.
 GCC_FLAGS = [
     "-fno-tree-loop-distribute-patterns",
     "-fno-loop-unroll-and-jam",
     "-fno-inline-functions-called-once",
-    "-Wno-maybe-uninitialized",
 ]
 GCC_UNROLLING = "--param=max-completely-peel-times="
 

@@ -125,7 +125,8 @@ cdef inline void window4(
     cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[16 * MAX_LANES]
     conv4(x, right, down, tap, T, w, bias, acc)
-    for i in range(n):
+    # The compiler is told that n is small: nothing is read but what has been filled.
+    for i in range(min(n, <Py_ssize_t> 4)):
         pool_relu(acc + 4 * i * L, pooled + i * step, winner + i * step)
 
 
@@ -138,7 +139,7 @@ cdef inline void window2(
     cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[8 * MAX_LANES]
     conv2(x, right, down, tap, T, w, bias, acc)
-    for i in range(n):
+    for i in range(min(n, <Py_ssize_t> 2)):
         pool_relu(acc + 4 * i * L, pooled + i * step, winner + i * step)
 
 
