@@ -24,6 +24,12 @@ def fix_date() -> None:
     os.environ.setdefault("SOURCE_DATE_EPOCH", date)
 
 
+def refuse_warnings() -> None:
+    """Let no wheel be built of code that the compiler warns of."""
+    if sys.platform == "linux":
+        os.environ.setdefault("CFLAGS", "-Wall -Wextra -Werror")
+
+
 def build_wheel(source: Path, python: str, folder: Path) -> None:
     """Build the wheel of a source archive, for a Python and those it is compatible with."""
     with fresh_environment(python) as (fresh, _), TemporaryDirectory() as raw:
@@ -45,6 +51,7 @@ def free_threaded(pythons: dict[str, str | None]) -> list[str]:
 def main() -> None:
     """Build everything anew."""
     fix_date()
+    refuse_warnings()
     shutil.rmtree(DIST, ignore_errors=True)
     run(sys.executable, "-m", "build", "--sdist", "--outdir", DIST, ROOT)
     [source] = DIST.glob("*.tar.gz")
