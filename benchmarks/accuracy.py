@@ -3,7 +3,8 @@
 python benchmarks/accuracy.py STUDY DATA [--seeds N] [--threads N] [--output FOLDER]
 
 STUDY is one of those in ``studies.py``, DATA a folder of IDX files, as MNIST and Fashion-MNIST
-have them. Writes ``accuracy-STUDY.md`` and ``accuracy-STUDY.json``.
+have them. Writes ``accuracy-STUDY.md``, ``accuracy-STUDY.json`` and, where matplotlib is installed,
+a plot.
 """
 
 import argparse
@@ -22,6 +23,7 @@ if not __package__:  # run as a file: let an installed tinycnn come before the o
 
 import tinycnn
 from benchmarks.machine import cpus_available, describe_machine, load_average, versions
+from benchmarks.plots import draw_accuracies
 from benchmarks.studies import STUDIES, Recipe, Study
 from tinycnn.data import Dataset
 
@@ -54,6 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results["machine"]["load_average_end"] = load_average()
         write(results, options.output, options.study)
         print(row_text(results["recipes"][-1]), flush=True)
+    try:
+        draw_accuracies(results, options.output / f"accuracy-{options.study}.png")
+        results["plot"] = f"accuracy-{options.study}.png"
+    except ImportError as error:
+        print(f"no plot: {error}")
+    write(results, options.output, options.study)
     return 0
 
 
@@ -171,6 +179,8 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         *(f"- `{row['settings']}`" for row in results["recipes"]),
     ]
+    if "plot" in results:
+        lines += ["", f"![Accuracy against seconds]({results['plot']})"]
     return "\n".join(lines) + "\n"
 
 

@@ -43,6 +43,41 @@ def draw_plots(results: Mapping[str, Any], folder: Path) -> list[str]:
     return drawn
 
 
+def draw_accuracies(results: Mapping[str, Any], path: Path) -> None:
+    """Draw what ``accuracy.py`` measured: the accuracy of each recipe against its time.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for row in results["recipes"]:
+        seconds, accuracy = row["seconds_median"], row["accuracy_mean"]
+        axes.errorbar(seconds, accuracy, row["accuracy_std"], fmt="o", capsize=3, color=COLOURS[0])
+        axes.annotate(
+            row["title"],
+            (seconds, accuracy),
+            (4, -4),
+            textcoords="offset points",
+            fontsize=7,
+            rotation=-40,
+            rotation_mode="anchor",
+            va="top",
+        )
+    axes.margins(x=0.2, y=0.1)
+    axes.set_xlabel(f"seconds of training and evaluation, {results['threads']} threads (median)")
+    axes.set_ylabel("accuracy on held-out images, % (mean and standard deviation)")
+    _tidy(axes, "both")
+    figure.suptitle(_machine(results), fontsize=8, color="#555555", x=0.99, ha="right")
+    _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> str:
     from matplotlib import pyplot as plt
 

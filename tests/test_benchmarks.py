@@ -14,7 +14,7 @@ import tinycnn
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # last: the benchmarks are no package that is installed
 
-from benchmarks import accuracy  # noqa: E402
+from benchmarks import accuracy, plots  # noqa: E402
 from benchmarks.experiments import Ratio, every_experiment  # noqa: E402
 from benchmarks.measure import FailedError, interleave, ratios, sgemm_share  # noqa: E402
 from benchmarks.peers import numpy_reference  # noqa: E402
@@ -210,6 +210,16 @@ def test_a_study_of_accuracy_over_seeds(tmp_path, rng, monkeypatch):
     assert len(row["runs"]) == 3
     assert row["accuracy_mean"] == 100
     assert "| (4) 3x3, 5 epochs | 114 | 100.00 |" in (tmp_path / "accuracy-halves.md").read_text()
+
+
+def test_a_plot_of_accuracies(tmp_path):
+    pytest.importorskip("matplotlib")
+    names = {"title": "(4) 3x3, 5 epochs", "accuracy_std": 0.1}
+    rows = [{**names, "seconds_median": s, "accuracy_mean": 90.0 + s} for s in (1.0, 2.0)]
+    machine = {"cpu_model": "A CPU", "date": "2026-11-22T20:00:20+00:00"}
+    results = {"recipes": rows, "threads": 2, "machine": machine, "versions": {"tinycnn": "0.1.0"}}
+    plots.draw_accuracies(results, tmp_path / "accuracy.png")
+    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
 def write_idx(path, array):
