@@ -72,6 +72,9 @@ GCC_FLAGS = [
 ]
 GCC_UNROLLING = "--param=max-completely-peel-times="
 
+# Clang finds most inline functions too large for it, and then vectors pass through memory.
+CLANG_FLAGS = ["-DCYTHON_INLINE=inline __attribute__((always_inline, unused))"]
+
 # Each level: its flags, how many bytes a vector register has, whether there are 32 of them (not
 # 16), and gcc's limit on unrolling.
 LEVELS = {
@@ -112,8 +115,9 @@ class BuildEachLevelApart(build_ext):
 
     def build_extension(self, ext):
         """Build one extension module in a temporary folder that no other one uses."""
-        if is_gcc(self.compiler):
-            ext.extra_compile_args = ext.extra_compile_args + ext.gcc_flags
+        if not MSVC:
+            own = ext.gcc_flags if is_gcc(self.compiler) else ext.clang_flags
+            ext.extra_compile_args = ext.extra_compile_args + own
         # A copy, since several extensions are built at the same time.
         apart = copy.copy(self)
         apart.build_temp = os.path.join(self.build_temp, ext.name)
@@ -168,10 +172,11 @@ def extensions() -> list[Extension]:
             [("TINYCNN_VECTOR_BYTES", vector_bytes), ("TINYCNN_MANY_REGISTERS", many_registers)],
         )
         build.gcc_flags = [*GCC_FLAGS, f"{GCC_UNROLLING}{unrolling}"]
+        build.clang_flags = CLANG_FLAGS
         builds.append(build)
     once = [extension(name, FLAGS_FOR_SIZE) for name in (BINDINGS, SHARED)]
     for ext in once:
-        ext.gcc_flags = []
+        ext.gcc_flags = ext.clang_flags = []
     return [*(builds if X86_64 else builds[:1]), *once]
 
 

@@ -13,11 +13,15 @@ The most frequent cases, kernels of 3x3 and 5x5, go without dz. The later blocks
 cdef inline void close(const floating* winner, floating* d, floating* total) noexcept nogil:
     """d[L] = 0 where the window is closed; total[L] += what is left."""
     cdef floating open[MAX_LANES]
+    cdef floating place[MAX_LANES]
     cdef floating value
     cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
     for l in range(L):
-        value = d[l]
-        open[l] = value if winner[l] >= 0 else 0
+        place[l] = winner[l]
+        open[l] = d[l]
+    for l in range(L):
+        value = open[l]
+        open[l] = value if place[l] >= 0 else 0
     for l in range(L):
         d[l] = open[l]
         total[l] += open[l]
