@@ -60,7 +60,7 @@ ALLOWED = {
     "weighting": {"_checks"},
     "architecture": {"_checks"},
     "functional": {"_dispatch", "_checks"},
-    "optim": {"_checks"},
+    "optim": {"_checks", "_dispatch"},
     "data": set(),
     "datasets": set(),
     "_checks": set(),

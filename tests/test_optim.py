@@ -4,13 +4,14 @@ import io
 import json
 import pickle
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinycnn import optim
-from tinycnn.optim import SGD, Adam, AdamW
+from tinycnn.optim import SGD, Adam, AdamW, Optimizer
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "optim_cases.npz")
 OPTIMISERS = sorted({key.split("/")[1] for key in GOLDEN.files if key.startswith("optimisers/")})
@@ -21,6 +22,8 @@ EVERY_KIND = pytest.mark.parametrize(
         lambda: SGD(momentum=0),
         lambda: SGD(momentum=0, weight_decay=0.1),
         lambda: SGD(),
+        lambda: SGD(weight_decay=0.1),
+        lambda: SGD(nesterov=True),
         lambda: SGD(weight_decay=0.1, nesterov=True),
         lambda: Adam(),
         lambda: Adam(weight_decay=0.1),
@@ -82,6 +85,59 @@ def test_adam_follows_the_algorithm_of_its_paper(rng):
         np.testing.assert_allclose(flat, expected, rtol=1e-12)
 
 
+def reference_step(optimizer, flat, sums, gradient, n):
+    """Compute the n-th step by the formulas of the docstrings: the new parameters and sums."""
+    lr, decay = optimizer.lr, optimizer.weight_decay
+    if not isinstance(optimizer, AdamW):
+        gradient = gradient + decay * flat if decay else gradient
+    elif decay:
+        flat = flat * (1 - lr * decay)
+    if isinstance(optimizer, SGD) and not optimizer.momentum:
+        return flat - lr * gradient, sums
+    if isinstance(optimizer, SGD):
+        velocity = optimizer.momentum * sums["velocity"] + gradient
+        ahead = gradient + optimizer.momentum * velocity if optimizer.nesterov else velocity
+        return flat - lr * ahead, {"velocity": velocity}
+    weights = [(1 - beta**n) / (1 - beta) for beta in optimizer.betas]
+    total = optimizer.betas[0] * sums["gradient_sum"] + gradient
+    squares = optimizer.betas[1] * sums["square_sum"] + gradient**2
+    move = total / weights[0] / (np.sqrt(squares / weights[1]) + optimizer.eps)
+    return flat - lr * move, {"gradient_sum": total, "square_sum": squares}
+
+
+@EVERY_KIND
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 2e-6), ("float64", 1e-14)])
+@pytest.mark.parametrize("size", [0, 1, 7, 16, 33, 1003])
+def test_every_parameter_follows_the_formulas(make, dtype, rtol, size, rng):
+    optimizer, flat = make(), rng.normal(size=size).astype(dtype)
+    expected, sums = flat.astype(float), defaultdict(float)
+    for n in range(1, 5):
+        gradient = rng.normal(size=size).astype(dtype)
+        optimizer.step(flat, gradient)
+        expected, sums = reference_step(optimizer, expected, sums, gradient.astype(float), n)
+    np.testing.assert_allclose(flat, expected, rtol, atol=rtol)
+    for name, values in sums.items():
+        np.testing.assert_allclose(optimizer.state()[name], values, rtol, atol=rtol)
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_not_finite_goes_the_way_of_the_formulas(make, dtype):
+    odd = np.array([np.nan, np.inf, -np.inf, 1.0])
+    starts, gradients = (part.reshape(-1).astype(dtype) for part in np.meshgrid(odd, odd))
+    optimizer, flat = make(), np.tile(starts, 3)
+    expected, sums = flat.copy(), defaultdict(float)
+    with np.errstate(invalid="ignore"):
+        for n in range(1, 4):
+            optimizer.step(flat, np.tile(gradients, 3))
+            expected, sums = reference_step(optimizer, expected, sums, np.tile(gradients, 3), n)
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(flat[~finite], expected[~finite])
+    np.testing.assert_allclose(flat[finite], expected[finite], rtol=2e-6)
+    for name, values in sums.items():
+        np.testing.assert_allclose(optimizer.state()[name], values, rtol=2e-6)
+
+
 def test_without_momentum_and_decay_it_is_plain_descent_and_keeps_nothing(rng):
     flat, gradient = rng.normal(size=5).astype(np.float32), rng.normal(size=5).astype(np.float32)
     expected = flat - np.float32(0.5) * gradient
@@ -119,6 +175,64 @@ def test_a_strided_view_is_updated_like_any_vector(make, rng):
         theirs.step(flat, gradient[::2].copy())
     np.testing.assert_array_equal(base[::2], flat)
     np.testing.assert_array_equal(base[1::2], kept[1::2])
+
+
+def unaligned(array):
+    """Return a copy that stands at an odd address."""
+    copy = np.frombuffer(bytearray(array.nbytes + 1), array.dtype, offset=1)
+    copy[...] = array
+    assert not copy.flags.aligned
+    return copy
+
+
+@EVERY_KIND
+def test_arrays_at_odd_addresses_are_taken(make, rng):
+    start, gradient, expected = rng.normal(size=40), rng.normal(size=40), np.empty(40)
+    expected[...], flat = start, unaligned(start)
+    make().step(expected, gradient)
+    make().step(flat, unaligned(gradient))
+    np.testing.assert_array_equal(flat, expected)
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("first", [0, 3, 9])
+def test_a_gradient_in_the_memory_of_the_parameters_is_read_before_they_change(make, first, rng):
+    memory, expected = rng.normal(size=60), np.empty(50)
+    expected[...], gradient = memory[5:55], memory[first : first + 50].copy()
+    make().step(expected, gradient)
+    make().step(memory[5:55], memory[first : first + 50])
+    np.testing.assert_array_equal(memory[5:55], expected)
+
+
+@EVERY_KIND
+def test_the_parameters_may_be_the_gradient(make, rng):
+    flat = rng.normal(size=50)
+    expected = flat.copy()
+    make().step(expected, flat.copy())
+    make().step(flat, flat)
+    np.testing.assert_allclose(flat, expected, rtol=1e-14)
+
+
+class SignDescent(Optimizer):
+    """An optimiser of someone else's."""
+
+    def settings(self):
+        return {"lr": self.lr}
+
+    def _sum_names(self):
+        return ("signs",)
+
+    def _update(self, flat, gradient, lr, scratch):
+        self._sums["signs"] += np.sign(gradient, out=scratch)
+        flat -= lr * scratch
+
+
+def test_an_optimiser_may_be_written_in_numpy(rng):
+    optimizer, flat = SignDescent(0.5, 0.0), np.zeros(4)
+    for _ in range(3):
+        optimizer.step(flat, np.array([1.0, -2.0, 3.0, 0.0]), 0.5)
+    np.testing.assert_array_equal(flat, [-0.75, 0.75, -0.75, 0])
+    np.testing.assert_array_equal(optimizer.state()["signs"], [3, -3, 3, 0])
 
 
 def test_factors_of_other_kinds_do_not_change_the_numbers(rng):
@@ -278,20 +392,19 @@ def test_sums_of_vanished_gradients_end_at_zero_and_never_become_subnormal(make,
     assert (values[3:] > 0).all()
 
 
-def test_wiping_does_not_move_a_parameter(rng, monkeypatch):
-    def train():
-        optimizer, flat = SGD(), np.ones(5, np.float32)
-        optimizer.step(flat, np.ones(5, np.float32))
-        for _ in range(1000):
-            optimizer.step(flat, np.zeros(5, np.float32))
-        return flat, optimizer.state()["velocity"]
+@pytest.mark.parametrize(("dtype", "small"), [("float32", 1e-29), ("float64", 1e-289)])
+def test_small_sums_are_kept(dtype, small):
+    flat, gradient = np.zeros(40, dtype), np.full(40, small, dtype)
+    optimizer = SGD(lr=0.5)
+    optimizer.step(flat, gradient)
+    np.testing.assert_array_equal(optimizer.state()["velocity"], gradient)
+    np.testing.assert_array_equal(flat, -0.5 * gradient)
 
-    wiped, velocity = train()
-    monkeypatch.setattr(optim, "WIPE_EVERY", 10**9)
-    unwiped, subnormal = train()
-    np.testing.assert_array_equal(wiped, unwiped)
-    assert not velocity.any()
-    assert subnormal.all()
+
+def test_small_squares_are_kept():
+    optimizer = Adam()
+    optimizer.step(np.zeros(40, np.float32), np.full(40, 1e-18, np.float32))
+    np.testing.assert_allclose(optimizer.state()["square_sum"], 1e-36, rtol=1e-6)
 
 
 # Refusals.

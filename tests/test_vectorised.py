@@ -153,6 +153,29 @@ def test_bytes_are_packed_by_shuffles_of_words():
     assert any(len(shuffle.findall(stretch)) == 24 for stretch in stretches)
 
 
+def lines_with(pattern, loop):
+    return sum(re.search(pattern, text) is not None for text in loop)
+
+
+@pytest.mark.parametrize("level", _dispatch.supported_levels())
+@pytest.mark.parametrize("kind", ["ps", "pd"])
+def test_steps_of_the_optimisers_are_vector_code(level, kind):
+    register = {"baseline": "%xmm", "v3": "%ymm", "v4": "%zmm"}[level]
+    sgd = adam = False
+    for loop in innermost_loops(level):
+        stores = lines_with(rf"\bv?mov[au]p[sd]\s+{register}\d+,.*\(.*$", loop)
+        comparisons = lines_with(rf"\bv?cmp\w*{kind}\s.*{register}", loop)
+        products = lines_with(rf"\bv?(mul|fn?m(add|sub)\w+){kind}\s.*{register}", loop)
+        roots = lines_with(rf"\bv?sqrt{kind}\s.*{register}", loop)
+        divisions = lines_with(rf"\bv?div{kind}\s.*{register}", loop)
+        # Each vector of parameters is stored once, with one sum in SGD and two in Adam, one of
+        # which is compared with the smallest that is kept.
+        sgd |= roots == 0 and comparisons > 0 and products >= stores == 2 * comparisons
+        adam |= roots > 0 and roots == divisions == comparisons and stores == 3 * roots
+    assert sgd, "SGD is not vectorised"
+    assert adam, "Adam is not vectorised"
+
+
 def test_the_builds_for_newer_processors_use_their_instructions_and_the_baseline_none():
     for level in _dispatch.supported_levels():
         code = disassembled(level)

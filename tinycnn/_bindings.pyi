@@ -93,3 +93,31 @@ def outputs(
     out: _Bytes,
     /,
 ) -> bool: ...
+def sgd_step(
+    item: int, flat: _FloatArray, gradient: _FloatArray, lr: float, weight_decay: float, /
+) -> None: ...
+def momentum_step(
+    item: int,
+    flat: _FloatArray,
+    gradient: _FloatArray,
+    velocity: _FloatArray,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+    /,
+) -> None: ...
+def adam_step(
+    item: int,
+    flat: _FloatArray,
+    gradient: _FloatArray,
+    gradient_sum: _FloatArray,
+    square_sum: _FloatArray,
+    lr: float,
+    beta: float,
+    square_beta: float,
+    eps: float,
+    weight_decay: float,
+    kept: float,
+    /,
+) -> None: ...

@@ -137,3 +137,17 @@ cdef struct Kernels:
     TaskFunction chunk_gradient
     TaskFunction group_outputs
     void (*add_chunks)(Job* job) noexcept nogil
+    # Of parameters that are floats of `item` bytes.
+    void (*sgd_step)(
+        Py_ssize_t item, void* flat, const void* gradient, Py_ssize_t n, double lr,
+        double weight_decay
+    ) noexcept nogil
+    void (*momentum_step)(
+        Py_ssize_t item, void* flat, const void* gradient, void* velocity, Py_ssize_t n, double lr,
+        double momentum, double weight_decay, bint nesterov
+    ) noexcept nogil
+    void (*adam_step)(
+        Py_ssize_t item, void* flat, const void* gradient, void* gradient_sum, void* square_sum,
+        Py_ssize_t n, double lr, double beta, double square_beta, double eps, double weight_decay,
+        double kept
+    ) noexcept nogil

@@ -10,7 +10,7 @@ taps; an output of I x J positions. A pool window has 2 x 2 of those, P x Q wind
 
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
-from libc.math cimport exp, expf, fabs, log
+from libc.math cimport exp, expf, fabs, log, sqrt, sqrtf
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -175,6 +175,7 @@ include "_fused/backward.pxi"
 include "_fused/images.pxi"
 include "_fused/winner.pxi"
 include "_fused/step.pxi"
+include "_fused/descent.pxi"
 
 
 # What Python gets of all this, in a capsule: see ``_kernels.pxd``.
@@ -206,5 +207,8 @@ cdef Kernels kernels = Kernels(
     chunk_gradient=&chunk_task,
     group_outputs=&outputs_task,
     add_chunks=&add_up_chunks,
+    sgd_step=&sgd_step,
+    momentum_step=&momentum_step,
+    adam_step=&adam_step,
 )
 table = PyCapsule_New(&kernels, "tinycnn.Kernels", NULL)

@@ -3,7 +3,7 @@
 An optimiser works on the flat vector of all parameters, so one call updates a whole network.
 It holds its settings and its own state, and nothing of the network.
 
-A step is a handful of NumPy operations, each of which writes to memory that is there already.
+A step is one compiled pass over all parameters (``_fused/descent.pxi``), which allocates nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,7 @@ from tinycnn._checks import (
     require_ndim,
     require_same_dtype,
 )
-
-# A running sum whose gradients have become 0 (a filter that died) shrinks until it is subnormal,
-# and stays so: 0.9 times the smallest float32 rounds to the smallest float32. Subnormal numbers
-# are slow: with one of eight filters dead, a step of SGD on 13,600 float32 values took 37 instead
-# of 13 microseconds on a Sapphire Rapids. So every so many steps, what is within this factor of
-# the subnormal numbers is set to 0: 1e-30 and less in float32, by which no parameter moves.
-WIPE_EVERY = 64
-WIPE_MARGIN = 1e8
+from tinycnn._dispatch import kernels
 
 
 class Optimizer(ABC):
@@ -67,7 +60,7 @@ class Optimizer(ABC):
         flat : (n_parameters,)
             Float32 or float64. Written to; keeps its dtype.
         gradient : (n_parameters,)
-            Of the loss, at flat; of the same dtype.
+            Of the loss, at flat; of the same dtype. Only read.
         lr_factor : float
             What a learning-rate schedule multiplies lr by in this step.
 
@@ -233,21 +226,12 @@ class SGD(Optimizer):
     def _update(
         self, flat: FloatArray, gradient: FloatArray, lr: float, scratch: FloatArray
     ) -> None:
-        if self.weight_decay:
-            gradient = _with_penalty(gradient, self.weight_decay, flat, scratch)
-        if not self.momentum:
-            _descend(flat, lr, gradient, scratch)
-            return
-        velocity = self._sums["velocity"]
-        velocity *= self.momentum
-        velocity += gradient
-        if self.nesterov:
-            _descend(flat, lr, gradient, scratch)
-            _descend(flat, lr * self.momentum, velocity, scratch)
+        if self.momentum:
+            numbers = (lr, self.momentum, self.weight_decay, self.nesterov)
+            velocity = self._sums["velocity"]
+            _run(kernels.momentum_step, flat, gradient, scratch, velocity, *numbers)
         else:
-            _descend(flat, lr, velocity, scratch)
-        if self._n_steps % WIPE_EVERY == 0:
-            _wipe_traces(velocity)
+            _run(kernels.sgd_step, flat, gradient, scratch, lr, self.weight_decay)
 
 
 class Adam(Optimizer):
@@ -314,32 +298,18 @@ class Adam(Optimizer):
     def _update(
         self, flat: FloatArray, gradient: FloatArray, lr: float, scratch: FloatArray
     ) -> None:
-        if self.weight_decay:
-            gradient = _with_penalty(gradient, self.weight_decay, flat, scratch)
-        self._follow(flat, gradient, lr, scratch)
-
-    def _follow(
-        self, flat: FloatArray, gradient: FloatArray, lr: float, scratch: FloatArray
-    ) -> None:
-        """Do the step without decay; gradient may be scratch."""
         beta, square_beta = self.betas
-        gradient_sum, square_sum = self._sums["gradient_sum"], self._sums["square_sum"]
-        gradient_sum *= beta
-        gradient_sum += gradient
-        np.square(gradient, out=scratch)
-        square_sum *= square_beta
-        square_sum += scratch
-
-        # lr * mean / (sqrt(mean_square) + eps), with numerator and denominator multiplied by
-        # sqrt(square_weight) so that arrays are divided once.
         weight = (1.0 - beta**self._n_steps) / (1.0 - beta)
         root = math.sqrt((1.0 - square_beta**self._n_steps) / (1.0 - square_beta))
-        np.sqrt(square_sum, out=scratch)
-        scratch += self.eps * root
-        np.divide(gradient_sum, scratch, out=scratch)
-        _descend(flat, lr * root / weight, scratch, scratch)
-        if self._n_steps % WIPE_EVERY == 0:
-            _wipe_traces(gradient_sum)  # not square_sum, which divides
+        # lr * mean / (sqrt(mean_square) + eps), with numerator and denominator multiplied by
+        # sqrt(square_weight) so that arrays are divided once.
+        numbers = (lr * root / weight, beta, square_beta, self.eps * root, *self._decay(lr))
+        sums = (self._sums["gradient_sum"], self._sums["square_sum"])
+        _run(kernels.adam_step, flat, gradient, scratch, *sums, *numbers)
+
+    def _decay(self, lr: float) -> tuple[float, float]:
+        """Return the penalty's factor, and that of the parameters themselves in a step."""
+        return self.weight_decay, 1.0
 
 
 class AdamW(Adam):
@@ -372,12 +342,8 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(lr, betas, eps, weight_decay)
 
-    def _update(
-        self, flat: FloatArray, gradient: FloatArray, lr: float, scratch: FloatArray
-    ) -> None:
-        if self.weight_decay:
-            flat *= 1.0 - lr * self.weight_decay
-        self._follow(flat, gradient, lr, scratch)
+    def _decay(self, lr: float) -> tuple[float, float]:
+        return 0.0, 1.0 - lr * self.weight_decay
 
 
 def _are_alike(scratch: FloatArray, flat: FloatArray, gradient: FloatArray) -> bool:
@@ -391,24 +357,28 @@ def _are_alike(scratch: FloatArray, flat: FloatArray, gradient: FloatArray) -> b
     )
 
 
-def _with_penalty(
-    gradient: FloatArray, weight_decay: float, flat: FloatArray, scratch: FloatArray
-) -> FloatArray:
-    """Write gradient + weight_decay * flat to scratch, and return it."""
-    np.multiply(flat, weight_decay, out=scratch)
-    scratch += gradient
-    return scratch
+def _run(
+    kernel: Callable[..., None],
+    flat: FloatArray,
+    gradient: FloatArray,
+    scratch: FloatArray,
+    *arguments: Any,
+) -> None:
+    """Do a step by a kernel, on copies if it cannot take the arrays as they are."""
+    if _are_plain(flat, gradient):
+        kernel(flat.itemsize, flat, gradient, *arguments)
+    else:
+        scratch[...] = flat
+        kernel(flat.itemsize, scratch, gradient.copy(), *arguments)
+        flat[...] = scratch
 
 
-def _descend(flat: FloatArray, lr: float, direction: FloatArray, scratch: FloatArray) -> None:
-    """Subtract lr * direction from flat; direction may be scratch."""
-    np.multiply(direction, lr, out=scratch)
-    flat -= scratch
-
-
-def _wipe_traces(array: FloatArray) -> None:
-    """Set to 0 what is close to the subnormal numbers; see WIPE_EVERY."""
-    array[np.abs(array) < WIPE_MARGIN * np.finfo(array.dtype).tiny] = 0
+def _are_plain(flat: FloatArray, gradient: FloatArray) -> bool:
+    """Tell whether two vectors stand in memory value after value, and apart from each other."""
+    a, b = flat.flags, gradient.flags
+    in_order = a.c_contiguous and a.aligned and b.c_contiguous and b.aligned
+    own_memory = a.owndata and b.owndata  # told sooner than where it stands
+    return in_order and (own_memory or not np.may_share_memory(flat, gradient))
 
 
 def _as_decay(name: str, value: Any) -> float:
