@@ -85,9 +85,9 @@ def fast_gradient(
     n_threads: int = 1,
 ) -> tuple[float, np.ndarray]:
     """Loss and flat gradient of a network, computed by the fused kernels."""
-    pixels, order = net.pixels(images), np.arange(len(images))
     with BatchGradients(net.engine, net.flat, n_threads, smoothing) as gradients:
-        loss, gradient = gradients.of_batch(pixels, labels, order, weights, moves)
+        batches = gradients.over(net.pixels(images), labels, None, weights, moves)
+        loss, gradient, _ = batches.differentiate()
         return loss, gradient.copy()
 
 

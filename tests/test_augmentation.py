@@ -33,9 +33,9 @@ def test_every_move_is_that_of_padding_and_slicing(rng, shape, pixel, dtype):
     before = images.copy()
     # Image by image, so that none can hide behind the sum over the others.
     with BatchGradients(net.engine, net.flat, 1) as gradients:
-        pixels = net.pixels(images)
+        batches = gradients.over(net.pixels(images), labels, moves=moves)
         for i, image in enumerate(moved(images, moves)):
-            loss, gradient = gradients.of_batch(pixels, labels, np.array([i]), None, moves)
+            loss, gradient, _ = batches.differentiate(i, i + 1)
             expected_loss, expected = layered_gradient(net, image[None], labels[i : i + 1])
             assert loss == pytest.approx(expected_loss, rel=TOLERANCE[dtype])
             assert relative_error(gradient, expected) < TOLERANCE[dtype], moves[i]
@@ -66,7 +66,8 @@ def test_moved_weighted_smoothed_and_in_any_order_on_any_number_of_threads(rng, 
     results = []
     for n_threads in (1, 2, 3, 8):
         with BatchGradients(net.engine, net.flat, n_threads, 0.2) as gradients:
-            loss, gradient = gradients.of_batch(net.pixels(images), labels, order, weights, moves)
+            batches = gradients.over(net.pixels(images), labels, order, weights, moves)
+            loss, gradient, _ = batches.differentiate()
             results.append((loss, gradient.copy()))
     assert results[0][0] == pytest.approx(expected_loss, rel=1e-12)
     assert relative_error(results[0][1], expected) < 1e-12
@@ -177,13 +178,13 @@ def test_the_seed_decides_the_result(rng):
 def test_the_order_of_the_images_is_the_same_as_without(rng, monkeypatch):
     images, labels = rng.random((40, 1, 8, 8)), np.arange(40) % 3
     seen = []
-    of_batch = BatchGradients.of_batch
+    over = BatchGradients.over
 
-    def spy(self, pixels, labels, batch, *others):
-        seen.append(batch.copy())
-        return of_batch(self, pixels, labels, batch, *others)
+    def spy(self, pixels, labels, order, *others):
+        seen.append(order.copy())
+        return over(self, pixels, labels, order, *others)
 
-    monkeypatch.setattr(BatchGradients, "of_batch", spy)
+    monkeypatch.setattr(BatchGradients, "over", spy)
     trained(images, labels)
     without, seen = seen, []
     trained(images, labels, augmentation=Augmentation(2, flip=True))

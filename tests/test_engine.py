@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -50,9 +51,9 @@ def layered(net, images, labels):
 
 def fast(net, images, labels, n_threads=1, order=None):
     """Return loss and flat gradient of the fast path."""
-    order = np.arange(len(images)) if order is None else order
     with BatchGradients(net.engine, net.flat, n_threads) as gradients:
-        loss, gradient = gradients.of_batch(net.pixels(images), np.asarray(labels), order)
+        batches = gradients.over(net.pixels(images), np.asarray(labels), order)
+        loss, gradient, _ = batches.differentiate()
         return loss, gradient.copy()
 
 
@@ -94,6 +95,86 @@ def test_images_are_taken_in_any_order(rng):
     other = fast(net, images[order], labels[order])
     assert one[0] == other[0]
     np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_batches_are_slices_of_the_order(rng):
+    net = CNN((1, 9, 9), n_classes=3, dtype="float64")
+    images, labels = rng.random((50, 1, 9, 9)), rng.integers(0, 3, 50)
+    weights, order = rng.random(50), rng.permutation(50)[:40]
+    with BatchGradients(net.engine, net.flat, 1) as gradients:
+        batches = gradients.over(net.pixels(images), labels, order, weights)
+        for i in (0, 15, 30):  # the last one ends with the order
+            part = order[i : i + 15]
+            loss, gradient, weight = batches.differentiate(i, i + 15)
+            gradient = gradient.copy()
+            alone = gradients.over(net.pixels(images[part]), labels[part], None, weights[part])
+            expected_loss, expected, _ = alone.differentiate()
+            assert loss == expected_loss
+            assert weight == pytest.approx(weights[part].sum(), rel=1e-14)
+            np.testing.assert_array_equal(gradient, expected)
+
+
+@pytest.mark.parametrize("batch", [(50, 60), (40, 50), (-1, 5), (5, 5), (6, 5), (0, 0), (0, -1)])
+def test_a_batch_without_images_is_refused(rng, batch):
+    net, labels = CNN((1, 6, 6), n_classes=2), rng.integers(0, 2, 50)
+    with BatchGradients(net.engine, net.flat, 1) as gradients:
+        batches = gradients.over(net.pixels(rng.random((50, 1, 6, 6))), labels, np.arange(40))
+        with pytest.raises(IndexError, match="40 images"):
+            batches.differentiate(*batch)
+
+
+def test_each_batch_sees_the_parameters_and_the_order_of_its_time(rng):
+    net = CNN((1, 6, 6), n_classes=2)
+    images, labels, order = rng.random((50, 1, 6, 6)), rng.integers(0, 2, 50), np.arange(50)
+    with BatchGradients(net.engine, net.flat, 2) as gradients:
+        batches = gradients.over(net.pixels(images), labels, order)
+        batches.differentiate(0, 20)
+        net.flat *= 2
+        rng.shuffle(order)
+        loss, gradient, _ = batches.differentiate(0, 20)
+        gradient = gradient.copy()
+        expected = gradients.over(net.pixels(images), labels, order).differentiate(0, 20)
+    assert loss == expected[0]
+    np.testing.assert_array_equal(gradient, expected[1])
+
+
+def test_batches_keep_the_arrays_that_they_read(rng):
+    net = CNN((3, 33, 33), n_classes=2)
+    images, labels = rng.random((200, 3, 33, 33)), rng.integers(0, 2, 200)
+    weights, moves = np.ones(200), np.zeros((200, 3), np.int8)
+    with BatchGradients(net.engine, net.flat, 1) as gradients:
+        arrays = images.copy(), labels.copy(), np.arange(200), weights.copy(), moves.copy()
+        references = [weakref.ref(array) for array in arrays]
+        batches = gradients.over(net.pixels(arrays[0]), *arrays[1:])
+        del arrays
+        assert all(reference() is not None for reference in references)
+        loss, _, _ = batches.differentiate()
+        del batches
+        assert not any(reference() is not None for reference in references)
+    assert loss == fast(net, images, labels)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("labels", np.zeros(50, np.int32)),
+        ("labels", np.zeros(100, np.int64)[::2]),
+        ("order", np.arange(50.0)),
+        ("order", np.arange(50)[::-1]),
+        ("weights", np.ones(50, np.float32)),
+        ("weights", np.ones((50, 1))),
+        ("moves", np.zeros((50, 3), np.int64)),
+        ("moves", np.zeros((3, 50), np.int8).T),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(rng, name, wrong):
+    net = CNN((1, 6, 6), n_classes=2)
+    arguments = {"labels": rng.integers(0, 2, 50), name: wrong}
+    with (
+        BatchGradients(net.engine, net.flat, 1) as gradients,
+        pytest.raises(ValueError, match=r"Buffer|contiguous"),
+    ):
+        gradients.over(net.pixels(rng.random((50, 1, 6, 6))), **arguments)
 
 
 @pytest.mark.parametrize("channels", [(8,), (4, 6)])

@@ -51,9 +51,8 @@ def test_loss_and_gradients_of_the_fast_path(name: str, dtype: str) -> None:
     pixels, labels = net.pixels(images), golden["labels"]
 
     with BatchGradients(net.engine, net.flat, 1, float(golden["smoothing"])) as gradients:
-        loss, gradient = gradients.of_batch(
-            pixels, labels, np.arange(len(labels)), weights_of(golden)
-        )
+        batches = gradients.over(pixels, labels, weights=weights_of(golden))
+        loss, gradient, _ = batches.differentiate()
 
     assert_close(loss, golden[f"{dtype}/loss"], dtype)
     by_name = named_views(gradient, net.architecture.parameter_shapes)

@@ -53,8 +53,8 @@ def test_so_is_the_gradient_and_what_moves_moves_within_the_border(rng, kind, mo
     results = []
     for net, data in zip(twins(2), (images, padded_by_hand(images, 2)), strict=True):
         with BatchGradients(net.engine, net.flat, 2) as gradients:
-            arguments = net.pixels(data), labels, batch, None, moves
-            loss, gradient = gradients.of_batch(*arguments)
+            batches = gradients.over(net.pixels(data), labels, batch, None, moves)
+            loss, gradient, _ = batches.differentiate()
             results.append((loss, gradient.copy()))
     assert results[0][0] == results[1][0]
     np.testing.assert_array_equal(results[0][1], results[1][1])

@@ -109,13 +109,22 @@ def test_callbacks_hear_the_end_after_an_exception(rng):
 def test_every_epoch_sees_every_image_once_in_a_new_order(rng, monkeypatch):
     images, labels = small_data(rng, 20)
     seen = []
-    of_batch = BatchGradients.of_batch
 
-    def spy(self, pixels, labels, batch, *others):
-        seen.append(batch.copy())
-        return of_batch(self, pixels, labels, batch, *others)
+    class Spy:
+        """Notes which images are in each batch."""
 
-    monkeypatch.setattr(BatchGradients, "of_batch", spy)
+        def __init__(self, batches, order):
+            self.batches, self.order = batches, order
+
+        def differentiate(self, first, last):
+            seen.append(self.order[first:last].copy())
+            return self.batches.differentiate(first, last)
+
+    def over(self, pixels, labels, order, *others):
+        return Spy(prepare(self, pixels, labels, order, *others), order)
+
+    prepare = BatchGradients.over
+    monkeypatch.setattr(BatchGradients, "over", over)
     tinycnn.fit(CNN((1, 6, 6), n_classes=2), images, labels, epochs=3, batch_size=8, verbose=False)
     epochs = [np.concatenate(seen[i : i + 3]) for i in (0, 3, 6)]
     assert [len(batch) for batch in seen[:3]] == [8, 8, 4]

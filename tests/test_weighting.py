@@ -114,9 +114,11 @@ def test_weights_belong_to_images_and_not_to_places_in_a_batch(rng):
     weights, batch = draw_weights(rng, 50), rng.permutation(50)[:33]
     expected = layered_gradient(net, images[batch], labels[batch], weights[batch], 0.1)
     with BatchGradients(net.engine, net.flat, 1, 0.1) as gradients:
-        loss, gradient = gradients.of_batch(net.pixels(images), labels, batch, weights)
+        batches = gradients.over(net.pixels(images), labels, batch, weights)
+        loss, gradient, weight = batches.differentiate()
     assert loss == pytest.approx(expected[0], rel=1e-12)
     assert relative_error(gradient, expected[1]) < 1e-12
+    assert weight == pytest.approx(weights[batch].sum(), rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

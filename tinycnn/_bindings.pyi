@@ -40,36 +40,41 @@ def plane_moments(
 def memory_needs(
     shapes: _Whole, padding: int, hidden: int, M: int, bias: bool, item: int, group: int
 ) -> tuple[int, int, int]: ...
-def loss_and_gradient(
-    pool: Pool,
-    n_threads: int,
-    shapes: _Whole,
-    padding: int,
-    hidden: int,
-    M: int,
-    bias: bool,
-    item: int,
-    flat: _Bytes,
-    images: _Bytes,
-    kind: int,
-    order: _Whole,
-    first: int,
-    count: int,
-    moves: npt.NDArray[np.int8],
-    labels: _Whole,
-    weights: _Doubles,
-    smoothing: float,
-    scale_loss: float,
-    scale: _Doubles,
-    shift: _Doubles,
-    group: int,
-    tables: _Bytes,
-    slots: _Bytes,
-    chunks: _Bytes,
-    losses: _Doubles,
-    gradient: _Bytes,
-    /,
-) -> float: ...
+
+@final
+class Batches:
+    def __new__(
+        cls,
+        pool: Pool,
+        n_threads: int,
+        shapes: _Whole,
+        padding: int,
+        hidden: int,
+        M: int,
+        bias: bool,
+        item: int,
+        flat: _Bytes,
+        images: _Bytes,
+        kind: int,
+        order: _Whole | None,
+        moves: npt.NDArray[np.int8] | None,
+        labels: _Whole,
+        weights: _Doubles | None,
+        smoothing: float,
+        scale: _Doubles,
+        shift: _Doubles,
+        group: int,
+        tables: _Bytes,
+        slots: _Bytes,
+        chunks: _Bytes,
+        losses: _Doubles,
+        gradient: _FloatArray,
+        /,
+    ) -> Self: ...
+    def differentiate(
+        self, first: int = 0, last: int = ..., /
+    ) -> tuple[float, _FloatArray, float]: ...
+
 def outputs(
     pool: Pool,
     n_threads: int,
@@ -82,9 +87,6 @@ def outputs(
     flat: _Bytes,
     images: _Bytes,
     kind: int,
-    order: _Whole,
-    first: int,
-    count: int,
     scale: _Doubles,
     shift: _Doubles,
     group: int,

@@ -14,6 +14,7 @@ from cpython.buffer cimport (
 )
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport final, floating
+from libc.float cimport DBL_MIN
 from libc.math cimport fabs
 from libc.stdint cimport int8_t, int64_t, uint8_t
 
@@ -26,6 +27,9 @@ from tinycnn._kernels cimport (
     PixelKind,
     TaskFunction,
 )
+
+cdef extern from *:
+    const Py_ssize_t PY_SSIZE_T_MAX
 
 cdef const Kernels* kernels = NULL
 
@@ -208,16 +212,13 @@ def memory_needs(
 
 
 cdef void set_images(
-    Job* job, const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
-    Py_ssize_t count, const double[::1] scale, const double[::1] shift
+    Job* job, const uint8_t[::1] images, int kind, const double[::1] scale, const double[::1] shift
 ):
     """Fill in where the images are, the bytes of a PixelKind, and how they are scaled."""
     cdef Py_ssize_t c
     job.images = &images[0]
-    job.order = &order[0] if order.shape[0] > 0 else NULL
+    job.order = NULL
     job.moves = NULL
-    job.first = first
-    job.count = count
     job.scale = &scale[0]
     job.shift = &shift[0]
     job.all_finite = True
@@ -225,86 +226,6 @@ cdef void set_images(
     job.bound = 0
     for c in range(scale.shape[0]):
         job.bound = max(job.bound, fabs(shift[c]), fabs(255 * scale[c] + shift[c]))
-
-
-def loss_and_gradient(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
-    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
-    const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
-    Py_ssize_t count, const int8_t[:, ::1] moves, const int64_t[::1] labels,
-    const double[::1] weights, double smoothing, double scale_loss, const double[::1] scale,
-    const double[::1] shift, Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots,
-    uint8_t[:, ::1] chunks, double[::1] losses, uint8_t[::1] gradient, /
-):
-    """Fill gradient with that of scale_loss * (sum of the images' losses); return that sum.
-
-    Each image is pixel * scale + shift, channel by channel, first padded, and moved by its row of
-    moves if there are any. The images are those numbered order[first], ... or, if order is empty,
-    first, ...; count of them. labels, weights (may be empty) and moves (may be empty) are of all
-    images, and so are images, the bytes of a PixelKind. chunks (n_chunks, n_parameters), losses
-    (n_chunks,), tables and slots (threads, bytes) are scratch. flat, chunks and gradient are bytes
-    too.
-    """
-    cdef Job job
-    cdef Py_ssize_t c
-    cdef double loss = 0
-    read_shapes(&job.net, shapes, padding, hidden, M, bias)
-    set_images(&job, images, kind, order, first, count, scale, shift)
-    if moves.shape[0] > 0:
-        job.moves = &moves[0, 0]
-    job.loss.labels = &labels[0]
-    job.loss.weights = &weights[0] if weights.shape[0] > 0 else NULL
-    job.loss.smoothing = smoothing
-    job.loss.scale = scale_loss
-    job.item = item
-    job.flat = &flat[0]
-    job.group = group
-    job.n_chunks = chunks.shape[0]
-    job.tables = <char*> &tables[0]
-    job.slots = <char*> &slots[0, 0]
-    job.slot_bytes = slots.shape[1]
-    job.out = &chunks[0, 0]
-    job.losses = &losses[0]
-    job.gradient = &gradient[0]
-    with nogil:
-        kernels.prepare(&job)
-        pool.run(kernels.chunk_gradient, &job, job.n_chunks, n_threads)
-        kernels.add_chunks(&job)
-    for c in range(job.n_chunks):
-        loss += losses[c]
-    return loss
-
-
-def outputs(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
-    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
-    const uint8_t[::1] images, int kind, const int64_t[::1] order, Py_ssize_t first,
-    Py_ssize_t count, const double[::1] scale, const double[::1] shift, Py_ssize_t group,
-    uint8_t[::1] tables, uint8_t[:, ::1] slots, uint8_t[:, ::1] out, /
-):
-    """Fill out (count, M) with the images' logits; return whether all pixels were finite.
-
-    With M = 0, out (count, F) is filled with the features that the output layer would see.
-    """
-    cdef Job job
-    cdef Py_ssize_t n_groups, images_per_group = group * (kernels.vector_bytes // item)
-    read_shapes(&job.net, shapes, padding, hidden, M, bias)
-    set_images(&job, images, kind, order, first, count, scale, shift)
-    n_groups = (count + images_per_group - 1) // images_per_group
-    job.item = item
-    job.flat = &flat[0]
-    job.group = group
-    job.tables = <char*> &tables[0]
-    job.slots = <char*> &slots[0, 0]
-    job.slot_bytes = slots.shape[1]
-    job.out = &out[0, 0]
-    with nogil:
-        kernels.prepare(&job)
-        pool.run(kernels.group_outputs, &job, n_groups, n_threads)
-    return job.all_finite
-
-
-# The optimisers' steps: arrays hold floats of `item` bytes.
 
 
 cdef void* bytes_of(array, int access) except NULL:
@@ -316,6 +237,157 @@ cdef void* bytes_of(array, int access) except NULL:
     PyObject_GetBuffer(array, &buffer, access)
     PyBuffer_Release(&buffer)
     return buffer.buf
+
+
+cdef Py_ssize_t count_groups(const Job* job) noexcept nogil:
+    cdef Py_ssize_t images = job.group * (kernels.vector_bytes // job.item)
+    return (job.count + images - 1) // images
+
+
+cdef double total_weight(const Job* job) noexcept nogil:
+    """Add up the weights of a job's images: how many there are, if each counts the same."""
+    cdef const double* weights = job.loss.weights
+    cdef double total = 0
+    cdef Py_ssize_t i
+    if weights == NULL:
+        return job.count
+    for i in range(job.first, job.first + job.count):
+        total += weights[i if job.order == NULL else job.order[i]]
+    return total
+
+
+@final
+cdef class Batches:
+    """Labelled images in an order, and the loss of a network on one batch of them after the other.
+
+    All that stays the same is taken apart once: a step of training takes some hundred microseconds,
+    and handling so many arguments would take ten of them. It keeps the arrays, since it remembers
+    where they stand, and reads them anew for each batch: the parameters change in between.
+
+    Each image is pixel * scale + shift, channel by channel, first padded, and moved by its row of
+    moves unless that is None. The images are those numbered order[0], ... or, if order is None, all
+    as they stand. labels, weights (may be None) and moves are of all images, and so are images, the
+    bytes of a PixelKind. group is the number of lane blocks that make a group, at most. chunks
+    (most chunks, n_parameters), losses (most chunks,), tables and slots (threads, bytes) are
+    scratch. flat and chunks are bytes too, of floats of `item` bytes like those of gradient
+    (n_parameters,).
+    """
+
+    cdef Job job
+    cdef Pool pool
+    cdef Py_ssize_t n_threads
+    cdef Py_ssize_t n_images  # in the order
+    cdef object gradient
+    cdef const uint8_t[::1] flat
+    cdef const uint8_t[::1] images
+    cdef const int64_t[::1] order
+    cdef const int8_t[:, ::1] moves
+    cdef const int64_t[::1] labels
+    cdef const double[::1] weights
+    cdef const double[::1] scale
+    cdef const double[::1] shift
+    cdef uint8_t[::1] tables
+    cdef uint8_t[:, ::1] slots
+    cdef uint8_t[:, ::1] chunks
+    cdef double[::1] losses
+
+    def __cinit__(
+        self, Pool pool not None, Py_ssize_t n_threads, const int64_t[:, ::1] shapes not None,
+        Py_ssize_t padding, Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item,
+        const uint8_t[::1] flat not None, const uint8_t[::1] images not None, int kind,
+        const int64_t[::1] order, const int8_t[:, ::1] moves, const int64_t[::1] labels not None,
+        const double[::1] weights, double smoothing, const double[::1] scale not None,
+        const double[::1] shift not None, Py_ssize_t group, uint8_t[::1] tables not None,
+        uint8_t[:, ::1] slots not None, uint8_t[:, ::1] chunks not None,
+        double[::1] losses not None, gradient, /
+    ):
+        cdef Job* job = &self.job
+        self.pool, self.n_threads, self.gradient = pool, n_threads, gradient
+        self.flat, self.images, self.scale, self.shift = flat, images, scale, shift
+        self.order, self.moves, self.labels, self.weights = order, moves, labels, weights
+        self.tables, self.slots, self.chunks, self.losses = tables, slots, chunks, losses
+        self.n_images = labels.shape[0] if order is None else order.shape[0]
+        read_shapes(&job.net, shapes, padding, hidden, M, bias)
+        set_images(job, images, kind, scale, shift)
+        if order is not None:
+            job.order = &order[0]
+        if moves is not None:
+            job.moves = &moves[0, 0]
+        job.loss.labels = &labels[0]
+        job.loss.weights = NULL
+        if weights is not None:
+            job.loss.weights = &weights[0]
+        job.loss.smoothing = smoothing
+        job.item = item
+        job.flat = &flat[0]
+        job.group = group
+        job.tables = <char*> &tables[0]
+        job.slots = <char*> &slots[0, 0]
+        job.slot_bytes = slots.shape[1]
+        job.losses = &losses[0]
+        job.gradient = bytes_of(gradient, PyBUF_WRITABLE)
+
+    def differentiate(self, Py_ssize_t first=0, Py_ssize_t last=PY_SSIZE_T_MAX, /):
+        """Return the mean loss of images first to last, its gradient, and their total weight.
+
+        The gradient (n_parameters,) is overwritten by the next call. The mean is weighted if the
+        images are; where the weights add up to 0, or next to it, loss and gradient are 0.
+        """
+        cdef Job* job = &self.job
+        cdef Pool pool = self.pool
+        cdef double weight, loss = 0
+        cdef Py_ssize_t c
+        if not 0 <= first < min(last, self.n_images):
+            raise IndexError(
+                f"first, last: a batch must begin among the {self.n_images} images of the order, "
+                f"and before it ends, got {first}, {last}"
+            )
+        job.first = first
+        job.count = min(last, self.n_images) - first
+        with nogil:
+            weight = total_weight(job)
+            job.loss.scale = 1 / weight if weight >= DBL_MIN else 0
+            kernels.prepare(job)
+            job.n_chunks = min(count_groups(job), self.chunks.shape[0])
+            job.out = &self.chunks[0, 0] if job.n_chunks > 1 else job.gradient
+            pool.run(kernels.chunk_gradient, job, job.n_chunks, self.n_threads)
+            if job.n_chunks > 1:
+                kernels.add_chunks(job)
+        for c in range(job.n_chunks):
+            loss += job.losses[c]
+        return job.loss.scale * loss, self.gradient, weight
+
+
+def outputs(
+    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
+    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
+    const uint8_t[::1] images, int kind, const double[::1] scale, const double[::1] shift,
+    Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots, uint8_t[:, ::1] out, /
+):
+    """Fill out (N, M) with the images' logits; return whether all pixels were finite.
+
+    With M = 0, out (N, F) is filled with the features that the output layer would see. Everything
+    else is as in `Batches`.
+    """
+    cdef Job job
+    read_shapes(&job.net, shapes, padding, hidden, M, bias)
+    set_images(&job, images, kind, scale, shift)
+    job.first = 0
+    job.count = out.shape[0]
+    job.item = item
+    job.flat = &flat[0]
+    job.group = group
+    job.tables = <char*> &tables[0]
+    job.slots = <char*> &slots[0, 0]
+    job.slot_bytes = slots.shape[1]
+    job.out = &out[0, 0]
+    with nogil:
+        kernels.prepare(&job)
+        pool.run(kernels.group_outputs, &job, count_groups(&job), n_threads)
+    return job.all_finite
+
+
+# The optimisers' steps: arrays hold floats of `item` bytes.
 
 
 def sgd_step(Py_ssize_t item, flat, gradient, double lr, double weight_decay, /):

@@ -94,7 +94,7 @@ def _full_batch_gradient(
 ) -> FloatArray:
     """Compute the gradient of the mean loss of all images, each pixel taken as it is."""
     parts = (_slab_gradient(gradients, images[i], labels[i], len(images)) for i in slabs(images))
-    total = next(parts).astype(np.float64)
+    total = next(parts)
     for gradient in parts:
         total += gradient
     return total
@@ -103,12 +103,12 @@ def _full_batch_gradient(
 def _slab_gradient(
     gradients: BatchGradients, images: npt.NDArray[Any], labels: npt.NDArray[Any], N: int
 ) -> FloatArray:
-    """Compute what some of N images add to the gradient of the mean loss."""
+    """Compute what some of N images add to the gradient of the mean loss, in float64."""
     if images.dtype.kind != "f":
         images = images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
     pixels = Pixels(images, np.ones(1), np.zeros(1))
-    _, gradient = gradients.of_all(pixels, labels.astype(np.int64), 1 / N)
-    return gradient
+    _, gradient, _ = gradients.over(pixels, labels.astype(np.int64)).differentiate()
+    return np.multiply(gradient, len(images) / N, dtype=np.float64)
 
 
 def _contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

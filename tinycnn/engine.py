@@ -10,7 +10,6 @@ Results are the same, bit for bit, for any number of threads.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -40,10 +39,6 @@ CACHE_LINE = 64
 # Pixels that the kernels read as they are, with the kernels' numbers for them (PixelKind in
 # _kernels.pxd); all others are converted first.
 _PIXELS = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
-
-_IN_ORDER = np.empty(0, np.int64)
-_EQUAL = np.empty(0)
-_UNMOVED = np.empty((0, 3), np.int8)
 
 
 class Pixels:
@@ -177,9 +172,6 @@ class Engine:
                 flat.view(np.uint8),
                 pixels.bytes,
                 pixels.kind,
-                _IN_ORDER,
-                0,
-                pixels.n_images,
                 pixels.scale,
                 pixels.shift,
                 self.group,
@@ -237,56 +229,35 @@ class BatchGradients:
     ) -> None:
         self._borrowing.__exit__(kind, error, traceback)
 
-    def of_batch(
+    def over(
         self,
         pixels: Pixels,
         labels: npt.NDArray[np.int64],
-        batch: npt.NDArray[np.int64],
+        order: npt.NDArray[np.int64] | None = None,
         weights: npt.NDArray[np.float64] | None = None,
         moves: npt.NDArray[np.int8] | None = None,
-    ) -> tuple[float, FloatArray]:
-        """Compute the mean cross-entropy of the images with these indices, and its gradient.
+    ) -> kernels.Batches:
+        """Prepare for batches of images in an order; of no use any more when the context ends.
 
-        The gradient (n_parameters,) is overwritten by the next call.
+        ``batches.differentiate(first, last)`` gives the mean cross-entropy of the images
+        ``order[first:last]``, its gradient (n_parameters,), which the next call overwrites, and
+        what these images weigh; without arguments, those of all images in the order.
 
         Parameters
         ----------
         pixels : Pixels
         labels : (N,)
-            Of all images, not only of those in the batch; so are weights and moves.
-        batch : (B,)
+            Of all images, not only of those in the order; so are weights and moves.
+        order : (n,), optional
+            Indices, n at least 1; the images as they stand by default.
         weights : (N,), optional
             The mean is weighted by these; where they add up to 0, or next to it, loss and gradient
-            are 0.
+            are 0. Each image weighs 1 by default.
         moves : (N, 3), optional
             How far each image is moved down and right, and whether it is mirrored before.
         """
-        if weights is None:
-            scale = 1.0 / len(batch)
-        else:
-            total = float(weights[batch].sum())
-            scale = 1.0 / total if total >= sys.float_info.min else 0.0
-        return self._compute(pixels, labels, batch, len(batch), scale, weights, moves)
-
-    def of_all(
-        self, pixels: Pixels, labels: npt.NDArray[np.int64], scale: float
-    ) -> tuple[float, FloatArray]:
-        """Compute scale times the summed cross-entropy of all images, and its gradient."""
-        return self._compute(pixels, labels, _IN_ORDER, pixels.n_images, scale, None, None)
-
-    def _compute(
-        self,
-        pixels: Pixels,
-        labels: npt.NDArray[np.int64],
-        order: npt.NDArray[np.int64],
-        count: int,
-        scale: float,
-        weights: npt.NDArray[np.float64] | None,
-        moves: npt.NDArray[np.int8] | None,
-    ) -> tuple[float, FloatArray]:
         engine = self._engine
-        n_chunks = min(MAX_CHUNKS, math.ceil(count / engine.group_images))
-        loss = kernels.loss_and_gradient(
+        return kernels.Batches(
             self._pool,
             self._threads,
             engine.shapes,
@@ -299,23 +270,19 @@ class BatchGradients:
             pixels.bytes,
             pixels.kind,
             order,
-            0,
-            count,
-            _UNMOVED if moves is None else moves,
+            moves,
             labels,
-            _EQUAL if weights is None else weights,
+            weights,
             self._label_smoothing,
-            scale,
             pixels.scale,
             pixels.shift,
             engine.group,
             self._tables,
             self._slots,
-            self._chunks[:n_chunks],
+            self._chunks,
             self._losses,
-            self._gradient.view(np.uint8),
+            self._gradient,
         )
-        return scale * loss, self._gradient
 
 
 def slabs(images: npt.NDArray[Any]) -> Iterator[slice]:

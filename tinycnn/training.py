@@ -213,20 +213,19 @@ def _run_epoch(state: TrainingState, task: _Task, gradients: BatchGradients) -> 
     """Shuffle, and update the network once for every batch; record loss and time."""
     start, total_loss, total_weight = time.perf_counter(), 0.0, 0.0
     net, optimizer, B = state.net, state.optimizer, task.batch_size
-    pixels = net.pixels(task.images)
     state.rng.shuffle(state.order)
     moves = None
     if task.augmentation is not None:
         rng = _branch(state.rng)  # the same batches with augmentation and without
         moves = task.augmentation.draw(len(task.images), rng)
+    pixels = net.pixels(task.images)
+    batches = gradients.over(pixels, task.labels, state.order, task.weights, moves)
     # A network that diverges computes with infinities and NaN on its way to an infinite loss, which
     # fit looks at; NumPy need not warn of each step.
     with np.errstate(over="ignore", invalid="ignore"):
         for i in range(state.batches_per_epoch):
-            batch = state.order[i * B : (i + 1) * B]
-            loss, gradient = gradients.of_batch(pixels, task.labels, batch, task.weights, moves)
+            loss, gradient, weight = batches.differentiate(i * B, (i + 1) * B)
             optimizer.step(net.flat, gradient, _lr_factor(state, task.schedule, i))
-            weight = len(batch) if task.weights is None else float(task.weights[batch].sum())
             total_loss += loss * weight
             total_weight += weight
             for callback in state.callbacks:
