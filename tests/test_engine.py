@@ -177,6 +177,17 @@ def test_arrays_of_another_kind_are_refused(rng, name, wrong):
         gradients.over(net.pixels(rng.random((50, 1, 6, 6))), **arguments)
 
 
+@pytest.mark.parametrize("N", [1, 16, 63, 64, 65, 96, 97, 128, 129, 160, 300, 1024, 1025, 1500])
+def test_every_image_is_in_one_group(rng, N):
+    net = CNN((1, 6, 6), (3,), n_classes=4, dtype="float64")
+    images, labels = rng.random((N, 1, 6, 6)), rng.integers(0, 4, N)
+    logits, loss, expected = layered(net, images, labels)
+    fast_loss, gradient = fast(net, images, labels, 2)
+    assert fast_loss == pytest.approx(loss, rel=1e-12)
+    assert relative_error(gradient, expected) < 1e-12
+    np.testing.assert_allclose(net.logits(images, 2), logits, rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize("channels", [(8,), (4, 6)])
 @pytest.mark.parametrize("N", [1, 64, 65, 300, 1500])
 def test_the_number_of_threads_changes_no_bit(rng, channels, N):

@@ -239,11 +239,6 @@ cdef void* bytes_of(array, int access) except NULL:
     return buffer.buf
 
 
-cdef Py_ssize_t count_groups(const Job* job) noexcept nogil:
-    cdef Py_ssize_t images = job.group * (kernels.vector_bytes // job.item)
-    return (job.count + images - 1) // images
-
-
 cdef double total_weight(const Job* job) noexcept nogil:
     """Add up the weights of a job's images: how many there are, if each counts the same."""
     cdef const double* weights = job.loss.weights
@@ -321,6 +316,7 @@ cdef class Batches:
         job.item = item
         job.flat = &flat[0]
         job.group = group
+        job.most_chunks = chunks.shape[0]
         job.tables = <char*> &tables[0]
         job.slots = <char*> &slots[0, 0]
         job.slot_bytes = slots.shape[1]
@@ -348,7 +344,6 @@ cdef class Batches:
             weight = total_weight(job)
             job.loss.scale = 1 / weight if weight >= DBL_MIN else 0
             kernels.prepare(job)
-            job.n_chunks = min(count_groups(job), self.chunks.shape[0])
             job.out = &self.chunks[0, 0] if job.n_chunks > 1 else job.gradient
             pool.run(kernels.chunk_gradient, job, job.n_chunks, self.n_threads)
             if job.n_chunks > 1:
@@ -377,13 +372,14 @@ def outputs(
     job.item = item
     job.flat = &flat[0]
     job.group = group
+    job.most_chunks = 0  # there is no gradient
     job.tables = <char*> &tables[0]
     job.slots = <char*> &slots[0, 0]
     job.slot_bytes = slots.shape[1]
     job.out = &out[0, 0]
     with nogil:
         kernels.prepare(&job)
-        pool.run(kernels.group_outputs, &job, count_groups(&job), n_threads)
+        pool.run(kernels.group_outputs, &job, job.n_groups, n_threads)
     return job.all_finite
 
 

@@ -66,8 +66,9 @@ cdef struct Job:
     const double* shift
     double bound  # of bytes, scaled
     Py_ssize_t first, count  # of the images
-    Py_ssize_t group  # lane blocks
-    Py_ssize_t n_chunks
+    Py_ssize_t group  # lane blocks, at most
+    Py_ssize_t most_chunks
+    Py_ssize_t lane_blocks, n_groups, n_chunks  # how `prepare` divides the images
     Loss loss
     char* tables
     char* slots
@@ -134,8 +135,8 @@ cdef struct Kernels:
         Network* net, Py_ssize_t item, Py_ssize_t group, Py_ssize_t* needs
     ) noexcept nogil
     void (*prepare)(Job* job) noexcept nogil
-    TaskFunction chunk_gradient
-    TaskFunction group_outputs
+    TaskFunction chunk_gradient  # n_chunks tasks
+    TaskFunction group_outputs  # n_groups tasks
     void (*add_chunks)(Job* job) noexcept nogil
     # Of parameters that are floats of `item` bytes.
     void (*sgd_step)(

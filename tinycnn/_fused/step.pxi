@@ -12,6 +12,24 @@ cdef enum:
     GRADIENT_PIECE = 256
 
 
+cdef void divide(Job* job) noexcept nogil:
+    """Cut the images into groups, and these into chunks.
+
+    Two groups or more are an even number, so that two threads have the same to do.
+    """
+    cdef Py_ssize_t L = VECTOR_BYTES // job.item
+    job.lane_blocks = (job.count + L - 1) // L
+    job.n_groups = (job.lane_blocks + job.group - 1) // job.group
+    if job.n_groups > 1:
+        job.n_groups += job.n_groups % 2
+    job.n_chunks = min(job.n_groups, job.most_chunks)
+
+
+cdef Py_ssize_t group_start(const Job* job, Py_ssize_t g) noexcept nogil:
+    """Count the images before group g: some groups have a lane block more than others."""
+    return min(g * job.lane_blocks // job.n_groups * (VECTOR_BYTES // job.item), job.count)
+
+
 cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
     """Largest absolute value of x[n]; NaN if there is a NaN or an infinity."""
     cdef floating top[MAX_LANES]
@@ -205,10 +223,8 @@ cdef void chunk_gradient(
 ) noexcept nogil:
     """Gradient of one chunk of images, summed over its groups in double."""
     cdef Slot slot
-    cdef Py_ssize_t images = job.group * (VECTOR_BYTES // sizeof(floating))
-    cdef Py_ssize_t n_groups = (job.count + images - 1) // images
-    cdef Py_ssize_t first_group = chunk * n_groups // job.n_chunks
-    cdef Py_ssize_t last_group = (chunk + 1) * n_groups // job.n_chunks
+    cdef Py_ssize_t first_group = chunk * job.n_groups // job.n_chunks
+    cdef Py_ssize_t last_group = (chunk + 1) * job.n_groups // job.n_chunks
     cdef Py_ssize_t g, i, start, stop, n = job.net.n_parameters
     cdef floating* gradient
     cdef double* total
@@ -220,8 +236,8 @@ cdef void chunk_gradient(
     gradient = out if last_group == first_group + 1 else <floating*> slot.gradient
     total = <double*> slot.total
     for g in range(first_group, last_group):
-        start = job.first + g * images
-        stop = min(start + images, job.first + job.count)
+        start = job.first + group_start(job, g)
+        stop = job.first + group_start(job, g + 1)
         loss += group_gradient(job, &slot, start, stop, gradient)
         if gradient != out:
             for i in range(n):
@@ -257,7 +273,7 @@ cdef void group_outputs(
     cdef Slot slot
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), n_blocks = job.net.n_blocks
     cdef Py_ssize_t n = job.net.linear.M if job.net.linear.M > 0 else job.net.linear.F
-    cdef Py_ssize_t first = group * job.group * L, last = min(first + job.group * L, job.count)
+    cdef Py_ssize_t first = group_start(job, group), last = group_start(job, group + 1)
     cdef Py_ssize_t l, i, count
     cdef const floating* values
     cdef double bound
@@ -285,6 +301,7 @@ cdef void group_outputs(
 
 
 cdef void prepare_job(Job* job) noexcept nogil:
+    divide(job)
     if job.item == sizeof(float):
         prepare(&job.net, <const float*> job.flat, job.tables)
     else:
