@@ -123,6 +123,9 @@ def test_wrong_dtypes_and_layouts_are_refused(rng):
     for wrong in (draw(rng, (4,), np.float64), draw(rng, (8,), np.float32)[::2], x[None]):
         with pytest.raises(ValueError, match=r"dtype|contiguous|dimensions"):
             kernels.relu_backward(x, wrong, out)
+    for arrays in ((None, x, out), (x, None, out), (x, x, None)):
+        with pytest.raises(TypeError):
+            kernels.relu_backward(*arrays)
     out.setflags(write=False)
     with pytest.raises(ValueError, match="read-only"):
         kernels.relu_forward(x, out)

@@ -41,10 +41,10 @@ def use(table, /):
 
 
 def conv2d_forward(
-    const floating[:, :, :, ::1] x,
-    const floating[:, :, :, ::1] weight,
-    const floating[::1] bias,
-    floating[:, :, :, ::1] out,
+    const floating[:, :, :, ::1] x not None,
+    const floating[:, :, :, ::1] weight not None,
+    const floating[::1] bias not None,
+    floating[:, :, :, ::1] out not None,
     /,
 ):
     """out[n, k, i, j] = bias[k] + sum of x[n, c, i + r, j + s] * weight[k, c, r, s]."""
@@ -56,9 +56,9 @@ def conv2d_forward(
 
 
 def conv2d_backward_weight(
-    const floating[:, :, :, ::1] x,
-    const floating[:, :, :, ::1] dout,
-    floating[:, :, :, ::1] dweight,
+    const floating[:, :, :, ::1] x not None,
+    const floating[:, :, :, ::1] dout not None,
+    floating[:, :, :, ::1] dweight not None,
     /,
 ):
     """dweight[k, c, r, s] = sum over n, i, j of x[n, c, i + r, j + s] * dout[n, k, i, j]."""
@@ -69,7 +69,7 @@ def conv2d_backward_weight(
             kernels.of_double.conv2d_backward_weight(x, dout, dweight)
 
 
-def conv2d_backward_bias(const floating[:, :, :, ::1] dout, floating[::1] dbias, /):
+def conv2d_backward_bias(const floating[:, :, :, ::1] dout not None, floating[::1] dbias not None, /):
     """dbias[k] = sum over n, i, j of dout[n, k, i, j]."""
     with nogil:
         if floating is float:
@@ -79,9 +79,9 @@ def conv2d_backward_bias(const floating[:, :, :, ::1] dout, floating[::1] dbias,
 
 
 def conv2d_backward_input(
-    const floating[:, :, :, ::1] weight,
-    const floating[:, :, :, ::1] dout,
-    floating[:, :, :, ::1] dx,
+    const floating[:, :, :, ::1] weight not None,
+    const floating[:, :, :, ::1] dout not None,
+    floating[:, :, :, ::1] dx not None,
     /,
 ):
     """dx[n, c, h, w] = sum over k, r, s of weight[k, c, r, s] * dout[n, k, h - r, w - s]."""
@@ -92,7 +92,7 @@ def conv2d_backward_input(
             kernels.of_double.conv2d_backward_input(weight, dout, dx)
 
 
-def relu_forward(const floating[::1] x, floating[::1] out, /):
+def relu_forward(const floating[::1] x not None, floating[::1] out not None, /):
     """out = max(x, 0), element by element; NaN stays NaN."""
     with nogil:
         if floating is float:
@@ -101,7 +101,7 @@ def relu_forward(const floating[::1] x, floating[::1] out, /):
             kernels.of_double.relu_forward(x, out)
 
 
-def relu_backward(const floating[::1] dout, const floating[::1] x, floating[::1] dx, /):
+def relu_backward(const floating[::1] dout not None, const floating[::1] x not None, floating[::1] dx not None, /):
     """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
     with nogil:
         if floating is float:
@@ -111,9 +111,9 @@ def relu_backward(const floating[::1] dout, const floating[::1] x, floating[::1]
 
 
 def max_pool2d_forward(
-    const floating[:, :, :, ::1] x,
-    floating[:, :, :, ::1] out,
-    uint8_t[:, :, :, ::1] winner,
+    const floating[:, :, :, ::1] x not None,
+    floating[:, :, :, ::1] out not None,
+    uint8_t[:, :, :, ::1] winner not None,
     /,
 ):
     """out = the largest of each 2x2 window; winner = its place, 0..3 in row-major order.
@@ -128,9 +128,9 @@ def max_pool2d_forward(
 
 
 def max_pool2d_backward(
-    const floating[:, :, :, ::1] dout,
-    const uint8_t[:, :, :, ::1] winner,
-    floating[:, :, :, ::1] dx,
+    const floating[:, :, :, ::1] dout not None,
+    const uint8_t[:, :, :, ::1] winner not None,
+    floating[:, :, :, ::1] dx not None,
     /,
 ):
     """dx = dout at the winner of each window, 0 everywhere else."""
@@ -152,7 +152,8 @@ def lane_count(Py_ssize_t itemsize):
 
 
 def plane_moments(
-    const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares, /
+    const uint8_t[::1] images not None, int kind, Py_ssize_t n, double[::1] mean not None,
+    double[::1] squares not None, /
 ):
     """mean[i] = that of the n pixels of plane i; squares[i] = its sum of squared deviations.
 
@@ -200,8 +201,8 @@ cdef Py_ssize_t read_linear(
 
 
 def memory_needs(
-    const int64_t[:, ::1] shapes, Py_ssize_t padding, Py_ssize_t hidden, Py_ssize_t M, bint bias,
-    Py_ssize_t item, Py_ssize_t group
+    const int64_t[:, ::1] shapes not None, Py_ssize_t padding, Py_ssize_t hidden, Py_ssize_t M,
+    bint bias, Py_ssize_t item, Py_ssize_t group
 ):
     """Return the bytes of the tables, of a slot that predicts, and of one that trains."""
     cdef Network net
@@ -354,10 +355,11 @@ cdef class Batches:
 
 
 def outputs(
-    Pool pool, Py_ssize_t n_threads, const int64_t[:, ::1] shapes, Py_ssize_t padding,
-    Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item, const uint8_t[::1] flat,
-    const uint8_t[::1] images, int kind, const double[::1] scale, const double[::1] shift,
-    Py_ssize_t group, uint8_t[::1] tables, uint8_t[:, ::1] slots, uint8_t[:, ::1] out, /
+    Pool pool not None, Py_ssize_t n_threads, const int64_t[:, ::1] shapes not None,
+    Py_ssize_t padding, Py_ssize_t hidden, Py_ssize_t M, bint bias, Py_ssize_t item,
+    const uint8_t[::1] flat not None, const uint8_t[::1] images not None, int kind,
+    const double[::1] scale not None, const double[::1] shift not None, Py_ssize_t group,
+    uint8_t[::1] tables not None, uint8_t[:, ::1] slots not None, uint8_t[:, ::1] out not None, /
 ):
     """Fill out (N, M) with the images' logits; return whether all pixels were finite.
 
