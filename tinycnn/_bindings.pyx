@@ -69,7 +69,9 @@ def conv2d_backward_weight(
             kernels.of_double.conv2d_backward_weight(x, dout, dweight)
 
 
-def conv2d_backward_bias(const floating[:, :, :, ::1] dout not None, floating[::1] dbias not None, /):
+def conv2d_backward_bias(
+    const floating[:, :, :, ::1] dout not None, floating[::1] dbias not None, /
+):
     """dbias[k] = sum over n, i, j of dout[n, k, i, j]."""
     with nogil:
         if floating is float:
@@ -101,7 +103,12 @@ def relu_forward(const floating[::1] x not None, floating[::1] out not None, /):
             kernels.of_double.relu_forward(x, out)
 
 
-def relu_backward(const floating[::1] dout not None, const floating[::1] x not None, floating[::1] dx not None, /):
+def relu_backward(
+    const floating[::1] dout not None,
+    const floating[::1] x not None,
+    floating[::1] dx not None,
+    /,
+):
     """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
     with nogil:
         if floating is float:
