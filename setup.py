@@ -72,8 +72,15 @@ GCC_FLAGS = [
 ]
 GCC_UNROLLING = "--param=max-completely-peel-times="
 
-# Clang finds most inline functions too large for it, and then vectors pass through memory.
-CLANG_FLAGS = ["-DCYTHON_INLINE=inline __attribute__((always_inline, unused))"]
+# The same for clang. It unrolls a loop over lanes before it would vectorise it, and then finds no
+# vectors in what is left. It finds most inline functions too large for it, and then vectors pass
+# through memory. But it inlines others, and then no longer knows that the pointers they were handed
+# do not lead to their local arrays.
+CLANG_FLAGS = [
+    "-fno-unroll-loops",
+    "-fno-inline-functions",
+    "-DCYTHON_INLINE=inline __attribute__((always_inline, unused))",
+]
 
 # Each level: its flags, how many bytes a vector register has, whether there are 32 of them (not
 # 16), and gcc's limit on unrolling.

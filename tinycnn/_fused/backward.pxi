@@ -88,56 +88,28 @@ cdef void spread_row(
         dbias[l] += total[l]
 
 
-cdef inline void load4(const floating* x, floating* y) noexcept nogil:
-    """y[4, L] = x[4, L]: into registers, so that choosing among them needs no branch."""
-    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
-    for l in range(4 * L):
-        y[l] = x[l]
-
-
-cdef inline void pick_row(
-    const floating* upper, const floating* lower, const floating* place, floating* y
-) noexcept nogil:
-    """y[4, L] = upper[4, L], or lower[4, L] where the winner is in the lower row."""
-    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
-    cdef floating a, b
-    for l in range(L):
-        a = upper[l]
-        b = lower[l]
-        y[l] = b if place[l] > 1.5 else a
-    for l in range(L):
-        a = upper[l + L]
-        b = lower[l + L]
-        y[l + L] = b if place[l] > 1.5 else a
-    for l in range(L):
-        a = upper[l + 2 * L]
-        b = lower[l + 2 * L]
-        y[l + 2 * L] = b if place[l] > 1.5 else a
-    for l in range(L):
-        a = upper[l + 3 * L]
-        b = lower[l + 3 * L]
-        y[l + 3 * L] = b if place[l] > 1.5 else a
-
-
 cdef inline void add_row(
-    const floating* y, const floating* column, const floating* d, floating* acc
+    const floating* upper, const floating* lower, const floating* place, const floating* column,
+    const floating* d, floating* acc
 ) noexcept nogil:
-    """acc[3, L] += d * y[0:3, L], or d * y[1:4, L] where the winner is in the right column."""
-    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    """acc[3, L] += d * the 3 values that the winners saw in one of upper[4, L] and lower[4, L]."""
+    cdef floating y[4 * MAX_LANES]
     cdef floating z[3 * MAX_LANES]
-    cdef floating a, b
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
     for l in range(L):
-        a = y[l]
-        b = y[l + L]
-        z[l] = b if column[l] > 0.5 else a
+        y[l] = choose(place[l] > 1.5, lower[l], upper[l])
     for l in range(L):
-        a = y[l + L]
-        b = y[l + 2 * L]
-        z[l + L] = b if column[l] > 0.5 else a
+        y[l + L] = choose(place[l] > 1.5, lower[l + L], upper[l + L])
     for l in range(L):
-        a = y[l + 2 * L]
-        b = y[l + 3 * L]
-        z[l + 2 * L] = b if column[l] > 0.5 else a
+        y[l + 2 * L] = choose(place[l] > 1.5, lower[l + 2 * L], upper[l + 2 * L])
+    for l in range(L):
+        y[l + 3 * L] = choose(place[l] > 1.5, lower[l + 3 * L], upper[l + 3 * L])
+    for l in range(L):
+        z[l] = choose(column[l] > 0.5, y[l + L], y[l])
+    for l in range(L):
+        z[l + L] = choose(column[l] > 0.5, y[l + 2 * L], y[l + L])
+    for l in range(L):
+        z[l + 2 * L] = choose(column[l] > 0.5, y[l + 3 * L], y[l + 2 * L])
     for l in range(L):
         acc[l] += d[l] * z[l]
         acc[l + L] += d[l] * z[l + L]
@@ -158,14 +130,11 @@ cdef inline void dweight3x3(
     cdef floating place[MAX_LANES]
     cdef floating column[MAX_LANES]
     cdef floating value[MAX_LANES]
-    cdef floating upper[4 * MAX_LANES]
-    cdef floating lower[4 * MAX_LANES]
-    cdef floating y[4 * MAX_LANES]
     cdef floating a
-    cdef Py_ssize_t i, l, q = 0, L = VECTOR_BYTES // sizeof(floating), down = W * L
-    for i in range(3):
-        for l in range(3 * L):
-            acc[3 * i * L + l] = dw[3 * i * L + l]
+    cdef Py_ssize_t l, q = 0, L = VECTOR_BYTES // sizeof(floating), down = W * L
+    copy3(dw, acc)
+    copy3(dw + 3 * L, acc + 3 * L)
+    copy3(dw + 6 * L, acc + 6 * L)
     while True:
         for l in range(L):
             value[l] = d[l]
@@ -173,25 +142,18 @@ cdef inline void dweight3x3(
         for l in range(L):
             a = place[l]
             column[l] = a - 2 if a > 1.5 else a
-        load4(x, upper)
-        load4(x + down, lower)
-        pick_row(upper, lower, place, y)
-        add_row(y, column, value, acc)
-        load4(x + 2 * down, upper)
-        pick_row(lower, upper, place, y)
-        add_row(y, column, value, acc + 3 * L)
-        load4(x + 3 * down, lower)
-        pick_row(upper, lower, place, y)
-        add_row(y, column, value, acc + 6 * L)
+        add_row(x, x + down, place, column, value, acc)
+        add_row(x + down, x + 2 * down, place, column, value, acc + 3 * L)
+        add_row(x + 2 * down, x + 3 * down, place, column, value, acc + 6 * L)
         x += 2 * L
         d += L
         winner += L
         q += 1
         if q == Q:
             break
-    for i in range(3):
-        for l in range(3 * L):
-            dw[3 * i * L + l] = acc[3 * i * L + l]
+    copy3(acc, dw)
+    copy3(acc + 3 * L, dw + 3 * L)
+    copy3(acc + 6 * L, dw + 6 * L)
 
 
 cdef inline void dweight_row5(
@@ -210,10 +172,9 @@ cdef inline void dweight_row5(
     cdef floating lower[6 * MAX_LANES]
     cdef floating y[6 * MAX_LANES]
     cdef floating z[5 * MAX_LANES]
-    cdef floating a, b
+    cdef floating a
     cdef Py_ssize_t l, q = 0, L = VECTOR_BYTES // sizeof(floating), down = W * L
-    for l in range(5 * L):
-        acc[l] = dw[l]
+    copy5(dw, acc)
     while True:
         for l in range(L):
             value[l] = d[l]
@@ -221,54 +182,32 @@ cdef inline void dweight_row5(
         for l in range(L):
             a = place[l]
             column[l] = a - 2 if a > 1.5 else a
-        for l in range(6 * L):
-            upper[l] = x[l]
-        for l in range(6 * L):
-            lower[l] = x[down + l]
+        copy3(x, upper)
+        copy3(x + 3 * L, upper + 3 * L)
+        copy3(x + down, lower)
+        copy3(x + down + 3 * L, lower + 3 * L)
         for l in range(L):
-            a = upper[l]
-            b = lower[l]
-            y[l] = b if place[l] > 1.5 else a
+            y[l] = choose(place[l] > 1.5, lower[l], upper[l])
         for l in range(L):
-            a = upper[l + L]
-            b = lower[l + L]
-            y[l + L] = b if place[l] > 1.5 else a
+            y[l + L] = choose(place[l] > 1.5, lower[l + L], upper[l + L])
         for l in range(L):
-            a = upper[l + 2 * L]
-            b = lower[l + 2 * L]
-            y[l + 2 * L] = b if place[l] > 1.5 else a
+            y[l + 2 * L] = choose(place[l] > 1.5, lower[l + 2 * L], upper[l + 2 * L])
         for l in range(L):
-            a = upper[l + 3 * L]
-            b = lower[l + 3 * L]
-            y[l + 3 * L] = b if place[l] > 1.5 else a
+            y[l + 3 * L] = choose(place[l] > 1.5, lower[l + 3 * L], upper[l + 3 * L])
         for l in range(L):
-            a = upper[l + 4 * L]
-            b = lower[l + 4 * L]
-            y[l + 4 * L] = b if place[l] > 1.5 else a
+            y[l + 4 * L] = choose(place[l] > 1.5, lower[l + 4 * L], upper[l + 4 * L])
         for l in range(L):
-            a = upper[l + 5 * L]
-            b = lower[l + 5 * L]
-            y[l + 5 * L] = b if place[l] > 1.5 else a
+            y[l + 5 * L] = choose(place[l] > 1.5, lower[l + 5 * L], upper[l + 5 * L])
         for l in range(L):
-            a = y[l]
-            b = y[l + L]
-            z[l] = b if column[l] > 0.5 else a
+            z[l] = choose(column[l] > 0.5, y[l + L], y[l])
         for l in range(L):
-            a = y[l + L]
-            b = y[l + 2 * L]
-            z[l + L] = b if column[l] > 0.5 else a
+            z[l + L] = choose(column[l] > 0.5, y[l + 2 * L], y[l + L])
         for l in range(L):
-            a = y[l + 2 * L]
-            b = y[l + 3 * L]
-            z[l + 2 * L] = b if column[l] > 0.5 else a
+            z[l + 2 * L] = choose(column[l] > 0.5, y[l + 3 * L], y[l + 2 * L])
         for l in range(L):
-            a = y[l + 3 * L]
-            b = y[l + 4 * L]
-            z[l + 3 * L] = b if column[l] > 0.5 else a
+            z[l + 3 * L] = choose(column[l] > 0.5, y[l + 4 * L], y[l + 3 * L])
         for l in range(L):
-            a = y[l + 4 * L]
-            b = y[l + 5 * L]
-            z[l + 4 * L] = b if column[l] > 0.5 else a
+            z[l + 4 * L] = choose(column[l] > 0.5, y[l + 5 * L], y[l + 4 * L])
         for l in range(L):
             acc[l] += value[l] * z[l]
             acc[l + L] += value[l] * z[l + L]
@@ -281,8 +220,7 @@ cdef inline void dweight_row5(
         q += 1
         if q == Q:
             break
-    for l in range(5 * L):
-        dw[l] = acc[l]
+    copy5(acc, dw)
 
 
 cdef inline void dweight_tile(
@@ -296,10 +234,11 @@ cdef inline void dweight_tile(
     cdef const floating* y1
     cdef const floating* y2
     cdef const floating* d
-    cdef Py_ssize_t l, q, i, a, o, L = VECTOR_BYTES // sizeof(floating), step = 4 * Q * L
-    for i in range(4):
-        for l in range(3 * L):
-            acc[3 * i * L + l] = dw[i * row + l]
+    cdef Py_ssize_t l, q, a, o, L = VECTOR_BYTES // sizeof(floating), step = 4 * Q * L
+    copy3(dw, acc)
+    copy3(dw + row, acc + 3 * L)
+    copy3(dw + 2 * row, acc + 6 * L)
+    copy3(dw + 3 * row, acc + 9 * L)
     for a in range(4):
         o = (a // 2 * W + a % 2) * L
         y0 = x + o + tap[0]
@@ -335,9 +274,10 @@ cdef inline void dweight_tile(
             q += 1
             if q == Q:
                 break
-    for i in range(4):
-        for l in range(3 * L):
-            dw[i * row + l] = acc[3 * i * L + l]
+    copy3(acc, dw)
+    copy3(acc + 3 * L, dw + row)
+    copy3(acc + 6 * L, dw + 2 * row)
+    copy3(acc + 9 * L, dw + 3 * row)
 
 
 cdef inline void dweight_tile2(
@@ -351,10 +291,9 @@ cdef inline void dweight_tile2(
     cdef const floating* y1
     cdef const floating* y2
     cdef const floating* d
-    cdef Py_ssize_t l, q, i, a, o, L = VECTOR_BYTES // sizeof(floating), step = 4 * Q * L
-    for i in range(2):
-        for l in range(3 * L):
-            acc[3 * i * L + l] = dw[i * row + l]
+    cdef Py_ssize_t l, q, a, o, L = VECTOR_BYTES // sizeof(floating), step = 4 * Q * L
+    copy3(dw, acc)
+    copy3(dw + row, acc + 3 * L)
     for a in range(4):
         o = (a // 2 * W + a % 2) * L
         y0 = x + o + tap[0]
@@ -382,9 +321,8 @@ cdef inline void dweight_tile2(
             q += 1
             if q == Q:
                 break
-    for i in range(2):
-        for l in range(3 * L):
-            dw[i * row + l] = acc[3 * i * L + l]
+    copy3(acc, dw)
+    copy3(acc + 3 * L, dw + row)
 
 
 cdef inline void dpooled_row(

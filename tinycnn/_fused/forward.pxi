@@ -44,10 +44,11 @@ cdef inline void conv4(
     cdef const floating* y1 = x + right
     cdef const floating* y2 = x + down
     cdef const floating* y3 = x + down + right
-    cdef Py_ssize_t i, l, t = 0, o
-    for i in range(4):
-        for l in range(4 * L):
-            acc[4 * i * L + l] = bias[i]
+    cdef Py_ssize_t l, t = 0, o
+    fill4(acc, bias[0])
+    fill4(acc + 4 * L, bias[1])
+    fill4(acc + 8 * L, bias[2])
+    fill4(acc + 12 * L, bias[3])
     while True:
         o = tap[t]
         w0 = w[4 * t]
@@ -90,10 +91,9 @@ cdef inline void conv2(
     cdef const floating* y1 = x + right
     cdef const floating* y2 = x + down
     cdef const floating* y3 = x + down + right
-    cdef Py_ssize_t i, l, t = 0, o
-    for i in range(2):
-        for l in range(4 * L):
-            acc[4 * i * L + l] = bias[i]
+    cdef Py_ssize_t l, t = 0, o
+    fill4(acc, bias[0])
+    fill4(acc + 4 * L, bias[1])
     while True:
         o = tap[t]
         w0 = w[4 * t]
@@ -121,13 +121,16 @@ cdef inline void window4(
     const floating* w, const floating* bias, Py_ssize_t n, Py_ssize_t step,
     floating* pooled, floating* winner
 ) noexcept nogil:
-    """One window of up to 4 filters; n of them are stored, step apart."""
-    cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
+    """One window of 4 filters; the first n of them, 3 or 4, are stored, step apart."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[16 * MAX_LANES]
     conv4(x, right, down, tap, T, w, bias, acc)
-    # The compiler is told that n is small: nothing is read but what has been filled.
-    for i in range(min(n, <Py_ssize_t> 4)):
-        pool_relu(acc + 4 * i * L, pooled + i * step, winner + i * step)
+    # Not a loop: clang would write the sums to memory for it.
+    pool_relu(acc, pooled, winner)
+    pool_relu(acc + 4 * L, pooled + step, winner + step)
+    pool_relu(acc + 8 * L, pooled + 2 * step, winner + 2 * step)
+    if n == 4:
+        pool_relu(acc + 12 * L, pooled + 3 * step, winner + 3 * step)
 
 
 cdef inline void window2(
@@ -135,10 +138,12 @@ cdef inline void window2(
     const floating* w, const floating* bias, Py_ssize_t n, Py_ssize_t step,
     floating* pooled, floating* winner
 ) noexcept nogil:
-    """One window of up to 2 filters."""
+    """One window of 2 filters; the first n of them, 1 or 2, are stored, step apart."""
     cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[8 * MAX_LANES]
     conv2(x, right, down, tap, T, w, bias, acc)
+    # A loop: of two calls, gcc would keep constants in the registers that the sums need. It is told
+    # that n is small: nothing is read but what has been filled.
     for i in range(min(n, <Py_ssize_t> 2)):
         pool_relu(acc + 4 * i * L, pooled + i * step, winner + i * step)
 

@@ -52,6 +52,74 @@ cdef inline void fill_zero(floating* a, Py_ssize_t n) noexcept nogil:
         a[i] = 0
 
 
+cdef inline void fill3(floating* a, floating value) noexcept nogil:
+    """a[3, L] = value."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        a[l] = value
+        a[l + L] = value
+        a[l + 2 * L] = value
+
+
+cdef inline void fill4(floating* a, floating value) noexcept nogil:
+    """a[4, L] = value."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        a[l] = value
+        a[l + L] = value
+        a[l + 2 * L] = value
+        a[l + 3 * L] = value
+
+
+cdef inline void fill5(floating* a, floating value) noexcept nogil:
+    """a[5, L] = value."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        a[l] = value
+        a[l + L] = value
+        a[l + 2 * L] = value
+        a[l + 3 * L] = value
+        a[l + 4 * L] = value
+
+
+cdef inline void copy3(const floating* a, floating* out) noexcept nogil:
+    """out[3, L] = a[3, L]; one of them is a local array."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        out[l] = a[l]
+        out[l + L] = a[l + L]
+        out[l + 2 * L] = a[l + 2 * L]
+
+
+cdef inline void copy5(const floating* a, floating* out) noexcept nogil:
+    """out[5, L] = a[5, L]; one of them is a local array."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        out[l] = a[l]
+        out[l + L] = a[l + L]
+        out[l + 2 * L] = a[l + 2 * L]
+        out[l + 3 * L] = a[l + 3 * L]
+        out[l + 4 * L] = a[l + 4 * L]
+
+
+cdef inline void add3(const floating* a, floating* out) noexcept nogil:
+    """out[3, L] += a[3, L], which is a local array."""
+    cdef Py_ssize_t l, L = VECTOR_BYTES // sizeof(floating)
+    for l in range(L):
+        out[l] += a[l]
+        out[l + L] += a[l + L]
+        out[l + 2 * L] += a[l + 2 * L]
+
+
+cdef inline floating choose(bint condition, floating a, floating b) noexcept nogil:
+    """Return a if the condition holds, else b.
+
+    As a call, since both are values then: of a conditional expression over two arrays, clang makes
+    a choice between their addresses.
+    """
+    return a if condition else b
+
+
 ctypedef fused word:
     uint32_t
     float

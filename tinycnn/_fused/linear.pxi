@@ -19,9 +19,9 @@ cdef inline void logits5(
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[10 * MAX_LANES]
     cdef floating x, w0, w1, w2, w3, w4
-    cdef Py_ssize_t f, m, l
-    for l in range(10 * L):
-        acc[l] = 0
+    cdef Py_ssize_t f, l
+    fill5(acc, 0)
+    fill5(acc + 5 * L, 0)
     for f in range(n // 2):
         # One feature after the other: ten weights at once would not find registers everywhere.
         w0 = w[0]
@@ -51,11 +51,24 @@ cdef inline void logits5(
         pooled += 2 * L
         w += 2
     if n % 2:
-        for m in range(5):
-            for l in range(L):
-                acc[m * L + l] += w[m * F] * pooled[l]
-    for l in range(5 * L):
+        w0 = w[0]
+        w1 = w[F]
+        w2 = w[2 * F]
+        w3 = w[3 * F]
+        w4 = w[4 * F]
+        for l in range(L):
+            x = pooled[l]
+            acc[l] += w0 * x
+            acc[l + L] += w1 * x
+            acc[l + 2 * L] += w2 * x
+            acc[l + 3 * L] += w3 * x
+            acc[l + 4 * L] += w4 * x
+    for l in range(L):
         logits[l] += acc[l] + acc[l + 5 * L]
+        logits[l + L] += acc[l + L] + acc[l + 6 * L]
+        logits[l + 2 * L] += acc[l + 2 * L] + acc[l + 7 * L]
+        logits[l + 3 * L] += acc[l + 3 * L] + acc[l + 8 * L]
+        logits[l + 4 * L] += acc[l + 4 * L] + acc[l + 9 * L]
 
 
 cdef inline void logits1(
@@ -66,8 +79,7 @@ cdef inline void logits1(
     cdef floating acc[4 * MAX_LANES]
     cdef floating w0, w1, w2, w3
     cdef Py_ssize_t f, l
-    for l in range(4 * L):
-        acc[l] = 0
+    fill4(acc, 0)
     for f in range(n // 4):
         w0 = w[0]
         w1 = w[1]
@@ -135,10 +147,8 @@ cdef inline void dpooled10(
     cdef floating v[10 * MAX_LANES]
     cdef floating w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, a, b
     cdef Py_ssize_t l, f
-    for l in range(5 * L):
-        v[l] = dlogits[l]
-    for l in range(5 * L):
-        v[l + 5 * L] = dlogits[l + 5 * L]
+    copy5(dlogits, v)
+    copy5(dlogits + 5 * L, v + 5 * L)
     for f in range(n):
         w0 = w[0]
         w1 = w[F]
@@ -174,8 +184,7 @@ cdef inline void dpooled5(
     cdef floating v[5 * MAX_LANES]
     cdef floating w0, w1, w2, w3, w4, a, b
     cdef Py_ssize_t l, f
-    for l in range(5 * L):
-        v[l] = dlogits[l]
+    copy5(dlogits, v)
     for f in range(n):
         w0 = w[0]
         w1 = w[F]
@@ -271,8 +280,8 @@ cdef inline void dlinear8(
     cdef floating acc[8 * MAX_LANES]
     cdef floating d0, d1, x0, x1, x2, x3
     cdef Py_ssize_t b = 0, l
-    for l in range(8 * L):
-        acc[l] = 0
+    fill4(acc, 0)
+    fill4(acc + 4 * L, 0)
     while True:
         for l in range(L):
             d0 = dlogits[l]
@@ -308,11 +317,11 @@ cdef inline void dlinear16(
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[16 * MAX_LANES]
     cdef floating d0, d1, x0, x1, x2, x3, x4, x5, x6, x7
-    cdef Py_ssize_t b, l
-    for b in range(4):
-        for l in range(4 * L):
-            acc[4 * b * L + l] = 0
-    b = 0
+    cdef Py_ssize_t b = 0, l
+    fill4(acc, 0)
+    fill4(acc + 4 * L, 0)
+    fill4(acc + 8 * L, 0)
+    fill4(acc + 12 * L, 0)
     while True:
         for l in range(L):
             d0 = dlogits[l]

@@ -170,8 +170,8 @@ cdef void dweight_runs6(
     cdef const floating* y3
     cdef const floating* y4
     cdef const floating* y5
-    for l in range(6 * L):
-        acc[l] = 0
+    fill3(acc, 0)
+    fill3(acc + 3 * L, 0)
     for j in range(images):
         y0 = x + run[0]
         y1 = x + run[1]
@@ -196,8 +196,8 @@ cdef void dweight_runs6(
         x += step
         at += maps
         d += maps
-    for l in range(6 * L):
-        dw[l] += acc[l]
+    add3(acc, dw)
+    add3(acc + 3 * L, dw + 3 * L)
 
 
 cdef void dweight_runs3(
@@ -211,8 +211,7 @@ cdef void dweight_runs3(
     cdef const floating* y0
     cdef const floating* y1
     cdef const floating* y2
-    for l in range(3 * L):
-        acc[l] = 0
+    fill3(acc, 0)
     for j in range(images):
         y0 = x + run[0]
         y1 = x + run[1]
@@ -231,8 +230,7 @@ cdef void dweight_runs3(
         x += step
         at += maps
         d += maps
-    for l in range(3 * L):
-        dw[l] += acc[l]
+    add3(acc, dw)
 
 
 cdef inline void add_run(const floating* a, floating* out) noexcept nogil:
@@ -257,8 +255,8 @@ cdef void patch_runs6(
     cdef const floating* w
     cdef const floating* frame
     for i in range(n):
-        for l in range(6 * L):
-            acc[l] = 0
+        fill3(acc, 0)
+        fill3(acc + 3 * L, 0)
         frame = frames
         k = 0
         while True:
@@ -298,8 +296,7 @@ cdef void patch_runs3(
     cdef const floating* w
     cdef const floating* frame
     for i in range(n):
-        for l in range(3 * L):
-            acc[l] = 0
+        fill3(acc, 0)
         frame = frames
         k = 0
         while True:
