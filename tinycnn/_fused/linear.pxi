@@ -19,6 +19,7 @@ cdef inline void logits5(
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[10 * MAX_LANES]
     cdef floating x, w0, w1, w2, w3, w4
+    cdef const floating* last = pooled + (n - 1) * L
     cdef Py_ssize_t f, l
     fill5(acc, 0)
     fill5(acc + 5 * L, 0)
@@ -57,7 +58,7 @@ cdef inline void logits5(
         w3 = w[3 * F]
         w4 = w[4 * F]
         for l in range(L):
-            x = pooled[l]
+            x = last[l]
             acc[l] += w0 * x
             acc[l + L] += w1 * x
             acc[l + 2 * L] += w2 * x
