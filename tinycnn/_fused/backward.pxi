@@ -168,8 +168,7 @@ cdef inline void dweight_row5(
     cdef floating place[MAX_LANES]
     cdef floating column[MAX_LANES]
     cdef floating value[MAX_LANES]
-    cdef floating upper[6 * MAX_LANES]
-    cdef floating lower[6 * MAX_LANES]
+    cdef const floating* lower
     cdef floating y[6 * MAX_LANES]
     cdef floating z[5 * MAX_LANES]
     cdef floating a
@@ -182,22 +181,19 @@ cdef inline void dweight_row5(
         for l in range(L):
             a = place[l]
             column[l] = a - 2 if a > 1.5 else a
-        copy3(x, upper)
-        copy3(x + 3 * L, upper + 3 * L)
-        copy3(x + down, lower)
-        copy3(x + down + 3 * L, lower + 3 * L)
+        lower = x + down
         for l in range(L):
-            y[l] = choose(place[l] > 1.5, lower[l], upper[l])
+            y[l] = choose(place[l] > 1.5, lower[l], x[l])
         for l in range(L):
-            y[l + L] = choose(place[l] > 1.5, lower[l + L], upper[l + L])
+            y[l + L] = choose(place[l] > 1.5, lower[l + L], x[l + L])
         for l in range(L):
-            y[l + 2 * L] = choose(place[l] > 1.5, lower[l + 2 * L], upper[l + 2 * L])
+            y[l + 2 * L] = choose(place[l] > 1.5, lower[l + 2 * L], x[l + 2 * L])
         for l in range(L):
-            y[l + 3 * L] = choose(place[l] > 1.5, lower[l + 3 * L], upper[l + 3 * L])
+            y[l + 3 * L] = choose(place[l] > 1.5, lower[l + 3 * L], x[l + 3 * L])
         for l in range(L):
-            y[l + 4 * L] = choose(place[l] > 1.5, lower[l + 4 * L], upper[l + 4 * L])
+            y[l + 4 * L] = choose(place[l] > 1.5, lower[l + 4 * L], x[l + 4 * L])
         for l in range(L):
-            y[l + 5 * L] = choose(place[l] > 1.5, lower[l + 5 * L], upper[l + 5 * L])
+            y[l + 5 * L] = choose(place[l] > 1.5, lower[l + 5 * L], x[l + 5 * L])
         for l in range(L):
             z[l] = choose(column[l] > 0.5, y[l + L], y[l])
         for l in range(L):

@@ -10,7 +10,10 @@ Letters: C channels, H x W pixels; K filters of T = C * R * S taps; P x Q pooled
 features; M classes; L lanes.
 
 The loops over lanes have a length known to the compiler and bodies without branches: that is what
-lets it turn each of them into vector instructions and keep small local arrays in registers. A loop
+lets it turn each of them into vector instructions and keep small local arrays in registers. They
+have L turns and name several vectors one by one, except where little time is spent: an array that a
+longer loop walks through stays in memory with clang, which is told not to unroll. Each writes to
+local arrays, or from those to one place elsewhere: what might overlap clang leaves alone. A loop
 around them that sums up ends in a `break` if it turns at least once: of one that might not turn at
 all, the compiler writes the sums to memory before and after it.
 """
@@ -114,8 +117,8 @@ cdef inline void add3(const floating* a, floating* out) noexcept nogil:
 cdef inline floating choose(bint condition, floating a, floating b) noexcept nogil:
     """Return a if the condition holds, else b.
 
-    As a call, since both are values then: of a conditional expression over two arrays, clang makes
-    a choice between their addresses.
+    Called, it has two values to choose from; of an expression that chooses between elements of two
+    arrays, clang makes a choice between their addresses.
     """
     return a if condition else b
 
