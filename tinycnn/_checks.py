@@ -41,15 +41,18 @@ def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     return array
 
 
-def as_float_array(name: str, value: npt.ArrayLike, ndim: int) -> FloatArray:
-    """Return value as a C-contiguous float32 or float64 array of ndim dimensions."""
+def as_float_array(name: str, value: npt.ArrayLike, ndim: int | None = None) -> FloatArray:
+    """Return value as a C-contiguous float32 or float64 array of ndim dimensions, or of any."""
     array = as_array(name, value)
     if array.dtype.type not in FLOAT_TYPES:
         raise TypeError(
             f"{name}: needs dtype float32 or float64, got {array.dtype}; "
             f"convert it first: {name}.astype('float32')"
         )
-    require_ndim(name, array, ndim)
+    if ndim is not None:
+        require_ndim(name, array, ndim)
+    if array.dtype.isnative and array.flags.c_contiguous:
+        return array
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 

@@ -158,9 +158,9 @@ def relu_forward(x: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     out : as x
     cache : for :func:`relu_backward`
     """
-    x = as_float_array("relu: x", x, np.ndim(x))
+    x = as_float_array("relu: x", x)
     out = np.empty_like(x)
-    kernels.relu_forward(x.reshape(-1), out.reshape(-1))
+    kernels.relu_forward(x.ravel(), out.ravel())
     return out, x
 
 
@@ -174,7 +174,7 @@ def relu_backward(dout: npt.ArrayLike, cache: FloatArray) -> FloatArray:
     x = cache
     dout = _as_gradient("relu", dout, x.shape, x.dtype)
     dx = np.empty_like(x)
-    kernels.relu_backward(dout.reshape(-1), x.reshape(-1), dx.reshape(-1))
+    kernels.relu_backward(dout.ravel(), x.ravel(), dx.ravel())
     return dx
 
 
