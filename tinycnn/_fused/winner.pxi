@@ -172,13 +172,14 @@ cdef void dweight_runs6(
     cdef const floating* y5
     fill3(acc, 0)
     fill3(acc + 3 * L, 0)
+    # Moved on from image to image: computed anew for each, they would not stay in registers.
+    y0 = x + run[0]
+    y1 = x + run[1]
+    y2 = x + run[2]
+    y3 = x + run[3]
+    y4 = x + run[4]
+    y5 = x + run[5]
     for j in range(images):
-        y0 = x + run[0]
-        y1 = x + run[1]
-        y2 = x + run[2]
-        y3 = x + run[3]
-        y4 = x + run[4]
-        y5 = x + run[5]
         i = 0
         while True:
             value = d[i]
@@ -193,7 +194,12 @@ cdef void dweight_runs6(
             i += K
             if i == windows * K:
                 break
-        x += step
+        y0 += step
+        y1 += step
+        y2 += step
+        y3 += step
+        y4 += step
+        y5 += step
         at += maps
         d += maps
     add3(acc, dw)
@@ -212,10 +218,10 @@ cdef void dweight_runs3(
     cdef const floating* y1
     cdef const floating* y2
     fill3(acc, 0)
+    y0 = x + run[0]
+    y1 = x + run[1]
+    y2 = x + run[2]
     for j in range(images):
-        y0 = x + run[0]
-        y1 = x + run[1]
-        y2 = x + run[2]
         i = 0
         while True:
             value = d[i]
@@ -227,7 +233,9 @@ cdef void dweight_runs3(
             i += K
             if i == windows * K:
                 break
-        x += step
+        y0 += step
+        y1 += step
+        y2 += step
         at += maps
         d += maps
     add3(acc, dw)
@@ -240,23 +248,24 @@ cdef inline void add_run(const floating* a, floating* out) noexcept nogil:
         out[l] += a[l]
 
 
-cdef void patch_runs6(
+cdef void patch_runs9(
     const floating* frames, Py_ssize_t size, Py_ssize_t filters, const int32_t* at,
     const floating* d, Py_ssize_t n, Py_ssize_t K, const int64_t* window, const int64_t* run,
     floating* dx
 ) noexcept nogil:
-    """6 runs of the patches of n windows, in one image: dx += d * the frames of some filters.
+    """9 runs of the patches of n windows, in one image: dx += d * the frames of some filters.
 
     at and d are (n, K), from the first of the filters on.
     """
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i, k, l
-    cdef floating acc[6 * MAX_LANES]
+    cdef floating acc[9 * MAX_LANES]
     cdef floating value
     cdef const floating* w
     cdef const floating* frame
     for i in range(n):
         fill3(acc, 0)
         fill3(acc + 3 * L, 0)
+        fill3(acc + 6 * L, 0)
         frame = frames
         k = 0
         while True:
@@ -269,6 +278,9 @@ cdef void patch_runs6(
                 acc[l + 3 * L] += value * w[l + 3 * L]
                 acc[l + 4 * L] += value * w[l + 4 * L]
                 acc[l + 5 * L] += value * w[l + 5 * L]
+                acc[l + 6 * L] += value * w[l + 6 * L]
+                acc[l + 7 * L] += value * w[l + 7 * L]
+                acc[l + 8 * L] += value * w[l + 8 * L]
             frame += size
             k += 1
             if k == filters:
@@ -280,6 +292,9 @@ cdef void patch_runs6(
         add_run(acc + 3 * L, dx + window[i] + run[3])
         add_run(acc + 4 * L, dx + window[i] + run[4])
         add_run(acc + 5 * L, dx + window[i] + run[5])
+        add_run(acc + 6 * L, dx + window[i] + run[6])
+        add_run(acc + 7 * L, dx + window[i] + run[7])
+        add_run(acc + 8 * L, dx + window[i] + run[8])
         at += K
         d += K
 
@@ -359,8 +374,8 @@ cdef void patches_gradient(
     cdef floating* dx = <floating*> slot.dimages
     d += k
     for i in range(L):
-        if patch_runs(block, L) - run >= 6:
-            patch_runs6(frames, size, filters, at, d, n, K, block.window, runs, dx)
+        if patch_runs(block, L) - run >= 9:
+            patch_runs9(frames, size, filters, at, d, n, K, block.window, runs, dx)
         else:
             patch_runs3(frames, size, filters, at, d, n, K, block.window, runs, dx)
         at += padded_maps(block)
@@ -419,5 +434,5 @@ cdef void later_block_backward(
     while i < patch_runs(block, L):
         for k in range((block.K + FILTER_GROUP - 1) // FILTER_GROUP):
             patches_gradient(block, slot, <floating*> slot.dmaps, i, k * FILTER_GROUP)
-        i += 6
+        i += 9 if patch_runs(block, L) - i >= 9 else 3
     join_lanes(<floating*> slot.dimages, size, size * block.C, step, dx)
