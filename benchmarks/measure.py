@@ -103,11 +103,15 @@ class Worker:
 
 
 def _environment(contestant: Contestant) -> dict[str, str]:
-    """Return ours without what would steer tinycnn or malloc, and with what the contestant asks."""
+    """Return ours without what would steer tinycnn or malloc, and with what the contestant asks.
+
+    Bytecode is kept, as that of an installed package is: the warm-up compiles it, not each import.
+    """
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name != "TINYCNN_CPU_LEVEL" and not name.startswith("MALLOC_")
+        if name not in ("TINYCNN_CPU_LEVEL", "PYTHONDONTWRITEBYTECODE")
+        and not name.startswith("MALLOC_")
     }
     return {**inherited, **ONE_THREAD, **contestant.environment}
 
