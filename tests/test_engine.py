@@ -90,7 +90,7 @@ def test_ties_and_dead_windows(rng, dtype):
 def test_images_are_taken_in_any_order(rng):
     net = CNN((1, 9, 9), n_classes=3, dtype="float64")
     images, labels = rng.random((50, 1, 9, 9)), rng.integers(0, 3, 50)
-    order = rng.permutation(50)[:33]
+    order = rng.permutation(np.arange(50, dtype=np.int64))[:33]
     one = fast(net, images, labels, order=order)
     other = fast(net, images[order], labels[order])
     assert one[0] == other[0]
@@ -100,7 +100,7 @@ def test_images_are_taken_in_any_order(rng):
 def test_batches_are_slices_of_the_order(rng):
     net = CNN((1, 9, 9), n_classes=3, dtype="float64")
     images, labels = rng.random((50, 1, 9, 9)), rng.integers(0, 3, 50)
-    weights, order = rng.random(50), rng.permutation(50)[:40]
+    weights, order = rng.random(50), rng.permutation(np.arange(50, dtype=np.int64))[:40]
     with BatchGradients(net.engine, net.flat, 1) as gradients:
         batches = gradients.over(net.pixels(images), labels, order, weights)
         for i in (0, 15, 30):  # the last one ends with the order
@@ -118,14 +118,20 @@ def test_batches_are_slices_of_the_order(rng):
 def test_a_batch_without_images_is_refused(rng, batch):
     net, labels = CNN((1, 6, 6), n_classes=2), rng.integers(0, 2, 50)
     with BatchGradients(net.engine, net.flat, 1) as gradients:
-        batches = gradients.over(net.pixels(rng.random((50, 1, 6, 6))), labels, np.arange(40))
+        batches = gradients.over(
+            net.pixels(rng.random((50, 1, 6, 6))), labels, np.arange(40, dtype=np.int64)
+        )
         with pytest.raises(IndexError, match="40 images"):
             batches.differentiate(*batch)
 
 
 def test_each_batch_sees_the_parameters_and_the_order_of_its_time(rng):
     net = CNN((1, 6, 6), n_classes=2)
-    images, labels, order = rng.random((50, 1, 6, 6)), rng.integers(0, 2, 50), np.arange(50)
+    images, labels, order = (
+        rng.random((50, 1, 6, 6)),
+        rng.integers(0, 2, 50),
+        np.arange(50, dtype=np.int64),
+    )
     with BatchGradients(net.engine, net.flat, 2) as gradients:
         batches = gradients.over(net.pixels(images), labels, order)
         batches.differentiate(0, 20)
@@ -143,7 +149,13 @@ def test_batches_keep_the_arrays_that_they_read(rng):
     images, labels = rng.random((200, 3, 33, 33)), rng.integers(0, 2, 200)
     weights, moves = np.ones(200), np.zeros((200, 3), np.int8)
     with BatchGradients(net.engine, net.flat, 1) as gradients:
-        arrays = images.copy(), labels.copy(), np.arange(200), weights.copy(), moves.copy()
+        arrays = (
+            images.copy(),
+            labels.copy(),
+            np.arange(200, dtype=np.int64),
+            weights.copy(),
+            moves.copy(),
+        )
         references = [weakref.ref(array) for array in arrays]
         batches = gradients.over(net.pixels(arrays[0]), *arrays[1:])
         del arrays
@@ -160,7 +172,7 @@ def test_batches_keep_the_arrays_that_they_read(rng):
         ("labels", np.zeros(50, np.int32)),
         ("labels", np.zeros(100, np.int64)[::2]),
         ("order", np.arange(50.0)),
-        ("order", np.arange(50)[::-1]),
+        ("order", np.arange(50, dtype=np.int64)[::-1]),
         ("weights", np.ones(50, np.float32)),
         ("weights", np.ones((50, 1))),
         ("moves", np.zeros((50, 3), np.int64)),
@@ -186,6 +198,31 @@ def test_every_image_is_in_one_group(rng, N):
     assert fast_loss == pytest.approx(loss, rel=1e-12)
     assert relative_error(gradient, expected) < 1e-12
     np.testing.assert_allclose(net.logits(images, 2), logits, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("N", "tasks"), [(64, 1), (65, 2), (129, 4), (192, 4), (300, 6), (1500, 16)]
+)
+def test_two_threads_get_the_same_number_of_tasks(N, tasks):
+    net = CNN((1, 6, 6), (3,), n_classes=4)
+    pixels, labels = net.pixels(np.zeros((N, 1, 6, 6), np.uint8)), np.zeros(N, np.int64)
+    with BatchGradients(net.engine, net.flat, 1) as gradients:
+        gradients._losses.fill(np.nan)
+        gradients.over(pixels, labels).differentiate()
+        assert np.isfinite(gradients._losses).sum() == tasks
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("N", [1, 9, 17, 33, 300])
+def test_no_group_is_empty_where_only_one_lane_block_fits(rng, monkeypatch, N, dtype):
+    monkeypatch.setattr("tinycnn.engine.GROUP_BYTES", 1)
+    net = CNN((1, 6, 6), (3,), n_classes=4, dtype=dtype)
+    assert net.engine.group == 1
+    images, labels = rng.random((N, 1, 6, 6)), rng.integers(0, 4, N)
+    _, loss, expected = layered(net, images, labels)
+    fast_loss, gradient = fast(net, images, labels, 2)
+    assert fast_loss == pytest.approx(loss, rel=TOLERANCE[dtype])
+    assert relative_error(gradient, expected) < TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("channels", [(8,), (4, 6)])

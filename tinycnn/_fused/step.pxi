@@ -15,13 +15,14 @@ cdef enum:
 cdef void divide(Job* job) noexcept nogil:
     """Cut the images into groups, and these into chunks.
 
-    Two groups or more are an even number, so that two threads have the same to do.
+    Two groups or more are an even number, so that two threads have the same to do, unless one of
+    them would be empty.
     """
     cdef Py_ssize_t L = VECTOR_BYTES // job.item
     job.lane_blocks = (job.count + L - 1) // L
     job.n_groups = (job.lane_blocks + job.group - 1) // job.group
     if job.n_groups > 1:
-        job.n_groups += job.n_groups % 2
+        job.n_groups = min(job.n_groups + job.n_groups % 2, job.lane_blocks)
     job.n_chunks = min(job.n_groups, job.most_chunks)
 
 
