@@ -59,6 +59,15 @@ def test_one_full_batch_epoch_is_one_descent_step(rng):
     assert history.train_loss == [pytest.approx(loss, rel=1e-12)]
 
 
+@pytest.mark.parametrize("batch_size", [2**63 - 1, 2**63, 1e20])
+def test_a_batch_of_any_size_holds_all_images_at_most(rng, batch_size):
+    images, labels = small_data(rng)
+    nets = [CNN((1, 6, 6), n_classes=2) for _ in range(2)]
+    for net, B in zip(nets, (len(labels), batch_size), strict=True):
+        tinycnn.fit(net, images, labels, epochs=2, batch_size=B, verbose=False)
+    np.testing.assert_array_equal(nets[0].flat, nets[1].flat)
+
+
 class Recorder(Callback):
     """Writes down what it is told, and stops when asked to."""
 

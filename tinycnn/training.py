@@ -212,7 +212,7 @@ def _train(
 def _run_epoch(state: TrainingState, task: _Task, gradients: BatchGradients) -> None:
     """Shuffle, and update the network once for every batch; record loss and time."""
     start, total_loss, total_weight = time.perf_counter(), 0.0, 0.0
-    net, optimizer, B = state.net, state.optimizer, task.batch_size
+    net, optimizer, B = state.net, state.optimizer, min(task.batch_size, len(state.order))
     state.rng.shuffle(state.order)
     moves = None
     if task.augmentation is not None:
@@ -220,16 +220,13 @@ def _run_epoch(state: TrainingState, task: _Task, gradients: BatchGradients) -> 
         moves = task.augmentation.draw(len(task.images), rng)
     pixels = net.pixels(task.images)
     batches = gradients.over(pixels, task.labels, state.order, task.weights, moves)
-    # A network that diverges computes with infinities and NaN on its way to an infinite loss, which
-    # fit looks at; NumPy need not warn of each step.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for i in range(state.batches_per_epoch):
-            loss, gradient, weight = batches.differentiate(i * B, (i + 1) * B)
-            optimizer.step(net.flat, gradient, _lr_factor(state, task.schedule, i))
-            total_loss += loss * weight
-            total_weight += weight
-            for callback in state.callbacks:
-                callback.on_batch_end(state)
+    for i in range(state.batches_per_epoch):
+        loss, gradient, weight = batches.differentiate(i * B, (i + 1) * B)
+        optimizer.step(net.flat, gradient, _lr_factor(state, task.schedule, i))
+        total_loss += loss * weight
+        total_weight += weight
+        for callback in state.callbacks:
+            callback.on_batch_end(state)
     state.history.train_loss.append(total_loss / total_weight)
     state.history.seconds.append(time.perf_counter() - start)
 
