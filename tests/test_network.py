@@ -138,6 +138,11 @@ def test_repr_tells_how_to_make_another_one():
         ({"class_names": ["a"]}, ValueError, r"class_names: 10 classes need as many names"),
         ({"kernel_size": 28}, ValueError, r"too small for 1 block.*block 1 gets 28 x 28.*28 x 28"),
         (
+            {"image_shape": (1, 8, 8), "channels": (4, 4), "kernel_size": 100_000},
+            ValueError,
+            "too small for 2 blocks: block 1 gets 8 x 8 and its 100000 x 100000 kernel",
+        ),
+        (
             {"image_shape": (1, 20_000, 20_000), "channels": (3, 4)},
             ValueError,
             "too large for 2 blocks: block 1 makes 3 x 9999 x 9999 values of each",

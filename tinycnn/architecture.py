@@ -13,8 +13,9 @@ from tinycnn._checks import as_count
 # The fused kernels hold so many; each block halves the image, so no image is large enough for more.
 MAX_BLOCKS = 16
 
-# Values that a block after the first may be given of an image: the kernels count them in 32 bits.
-MAX_MAP_VALUES = 2**28
+# Values that a block after the first may be given of an image: the kernels count them in 32 bits,
+# and its frames, which can be eight times as large.
+MAX_MAP_VALUES = 2**27
 
 
 class Architecture(NamedTuple):
@@ -106,8 +107,8 @@ def make_architecture(
     Raises
     ------
     ValueError
-        If an image gets too small for the blocks asked for; the message tells how many fit. If it
-        gets larger, between two blocks, than the kernels can count.
+        If an image gets too small for the blocks asked for; the message tells how many fit. Or if
+        one gets larger, between two blocks, than the kernels can count.
     TypeError
         If a size is not a number.
     """
@@ -125,12 +126,6 @@ def make_architecture(
         as_count("padding", padding, 0),
     )
     for depth, (K, P, Q) in enumerate(architecture.block_shapes):
-        if 0 < depth < len(widths) and K * P * Q > MAX_MAP_VALUES:
-            raise ValueError(
-                f"image_shape: images of {H} x {W} are too large for {len(widths)} blocks: block "
-                f"{depth} makes {K} x {P} x {Q} values of each and the next one takes at most "
-                f"{MAX_MAP_VALUES:,}; use fewer filters or smaller images"
-            )
         if P < 1 or Q < 1:
             _, rows, columns = architecture.block_shapes[depth - 1]
             R, S = architecture.kernel_sizes[depth - 1]
@@ -138,6 +133,12 @@ def make_architecture(
                 f"image_shape: images of {H} x {W} are too small for {len(widths)} blocks: "
                 f"block {depth} gets {rows} x {columns} and its {R} x {S} kernel leaves no 2x2 "
                 f"window to pool; {_deepest(depth - 1)}"
+            )
+        if 0 < depth < len(widths) and K * P * Q > MAX_MAP_VALUES:
+            raise ValueError(
+                f"image_shape: images of {H} x {W} are too large for {len(widths)} blocks: block "
+                f"{depth} makes {K} x {P} x {Q} values of each and the next one takes at most "
+                f"{MAX_MAP_VALUES:,}; use fewer filters or smaller images"
             )
     return architecture
 
