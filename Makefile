@@ -53,9 +53,9 @@ test-cpus: $(VENV)/releasing  ## test the wheel in dist/ on emulated processors
 	$(BIN)/python tools/test_cpus.py
 
 clean:  ## remove everything that was made here
-	rm -rf $(VENV) build dist tinycnn.egg-info digits.npz
+	rm -rf $(VENV) build dist tinycnn.egg-info digits.npz .pytest_cache .mypy_cache .ruff_cache
+	rm -rf tinycnn/*.c tinycnn/*.so tinycnn/_v3 tinycnn/_v4
 	find . -name __pycache__ -prune -exec rm -rf {} +
-	rm -f tinycnn/*.c tinycnn/*.so
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

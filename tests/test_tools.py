@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tools"))
 
+import build_wheels  # noqa: E402
 import check_wheels  # noqa: E402
 import pythons  # noqa: E402
 import test_wheels  # noqa: E402
@@ -71,3 +72,22 @@ def test_the_release_leaves_out_the_same_tests():
     for commands in (settings, settings["windows"]):
         for name in test_wheels.ABOUT_THE_SOURCE_TREE:
             assert f"--ignore=tests/{name}" in commands["test-command"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="warnings are errors on Linux")
+def test_refusing_warnings_keeps_the_flags_that_python_was_built_with(monkeypatch):
+    ccompiler = pytest.importorskip("setuptools._distutils.ccompiler")
+    sysconfig = pytest.importorskip("setuptools._distutils.sysconfig")
+
+    def flags():
+        compiler = ccompiler.new_compiler()
+        sysconfig.customize_compiler(compiler)
+        return compiler.compiler_so
+
+    monkeypatch.delenv("CFLAGS", raising=False)
+    monkeypatch.setenv("CPPFLAGS", "")
+    monkeypatch.delenv("CPPFLAGS")  # as it was, afterwards
+    before = flags()
+    build_wheels.refuse_warnings()
+    assert [flag for flag in flags() if flag not in before] == ["-Wextra", "-Werror"]
+    assert set(before) <= set(flags())

@@ -25,9 +25,12 @@ def fix_date() -> None:
 
 
 def refuse_warnings() -> None:
-    """Let no wheel be built of code that the compiler warns of."""
+    """Let no wheel be built of code that the compiler warns of.
+
+    By CPPFLAGS, which are added to the flags that Python was built with; CFLAGS would replace them.
+    """
     if sys.platform == "linux":
-        os.environ.setdefault("CFLAGS", "-Wall -Wextra -Werror")
+        os.environ.setdefault("CPPFLAGS", "-Wall -Wextra -Werror")
 
 
 def build_wheel(source: Path, python: str, folder: Path) -> None:
