@@ -209,7 +209,9 @@ def test_a_study_of_accuracy_over_seeds(tmp_path, rng, monkeypatch):
     [row] = results["recipes"]
     assert len(row["runs"]) == 3
     assert row["accuracy_mean"] == 100
-    assert "| (4) 3x3, 5 epochs | 114 | 100.00 |" in (tmp_path / "accuracy-halves.md").read_text()
+    page = (tmp_path / "accuracy-halves.md").read_text()
+    assert "| (4) 3x3, 5 epochs | 114 | 100.00 |" in page
+    assert ("](accuracy-halves.png)" in page) == (tmp_path / "accuracy-halves.png").exists()
 
 
 def test_a_plot_of_accuracies(tmp_path):

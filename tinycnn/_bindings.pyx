@@ -2,8 +2,9 @@
 
 The loops are in ``_kernels.pyx``, compiled for each level of instruction sets. This file, compiled
 once, reaches the build that ``_dispatch.py`` picked by a table of its functions. Every function
-fills the arrays it is handed. It checks their dtypes and layout, and trusts shapes, which
-``functional.py`` and ``engine.py`` have checked.
+fills the arrays it is handed. It checks their layout and, where it takes a typed memoryview, their
+dtype; it trusts `item` and all shapes, which ``functional.py``, ``engine.py`` and ``optim.py`` have
+checked.
 """
 
 from cpython.buffer cimport (
@@ -148,8 +149,8 @@ def max_pool2d_backward(
             kernels.of_double.max_pool2d_backward(dout, winner, dx)
 
 
-# The fast path. Parameters, gradients and logits come as bytes, of floats of `item` bytes each: one
-# wrapper for all types instead of a large one for each.
+# The fast path. Parameters and logits come as bytes, of floats of `item` bytes each: one wrapper
+# for all types instead of a large one for each.
 include "_fused/pool.pxi"
 
 
@@ -263,9 +264,10 @@ cdef double total_weight(const Job* job) noexcept nogil:
 cdef class Batches:
     """Labelled images in an order, and the loss of a network on one batch of them after the other.
 
-    All that stays the same is taken apart once: a step of training takes some hundred microseconds,
-    and handling so many arguments would take ten of them. It keeps the arrays, since it remembers
-    where they stand, and reads them anew for each batch: the parameters change in between.
+    All that stays the same is taken apart once: a step of training takes a few hundred
+    microseconds, and handling so many arguments would take ten of them. It keeps the arrays, since
+    it remembers where they stand, and reads them anew for each batch: the parameters change in
+    between.
 
     Each image is pixel * scale + shift, channel by channel, first padded, and moved by its row of
     moves unless that is None. The images are those numbered order[0], ... or, if order is None, all

@@ -65,7 +65,7 @@ def choose_level() -> str:
 
 
 def load_table(level: str) -> object:
-    """Import the build of a level; return the table of its functions, which ``kernels`` use."""
+    """Import the build of a level; return the table of its functions, for ``kernels.use``."""
     table: object = importlib.import_module(_module_name(level)).table
     return table
 

@@ -53,7 +53,8 @@ cdef struct Loss:
     double smoothing  # share of the target that is spread evenly over all classes
     double scale  # of the gradient
 
-# One call of the fused path. Parameters, gradients and logits are floats of `item` bytes.
+# What one call of the fused path works on, or one batch after the other. Parameters, gradients and
+# logits are floats of `item` bytes.
 cdef struct Job:
     Network net
     Py_ssize_t item

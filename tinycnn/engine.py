@@ -22,8 +22,8 @@ from tinycnn._dispatch import kernels
 from tinycnn._parallel import borrowed_pool, resolve_threads
 from tinycnn.architecture import Architecture
 
-# Images whose gradient is computed in one go: two of these groups make a batch of 128, so that two
-# threads can share it. Fewer where their pooled values would take more memory than this.
+# Images whose gradient is computed in one go, at most: two of these groups make a batch of 128, so
+# that two threads can share it. Fewer where their pooled values would take more memory than this.
 GROUP_IMAGES = 64
 GROUP_BYTES = 16 * 2**20
 
@@ -213,7 +213,8 @@ class BatchGradients:
         self._chunks = np.empty((MAX_CHUNKS, flat.nbytes), np.uint8)
         self._losses = np.empty(MAX_CHUNKS)
         self._tables = _aligned(np.empty, 1, engine.table_bytes)[0]
-        # Zeros: what stands behind the last filter is multiplied by 0, and must not be NaN.
+        # Zeros: what stands behind the last filter is multiplied too, though nobody reads the
+        # product, and what was in the memory before might be subnormal numbers, which are slow.
         self._slots = _aligned(np.zeros, self._threads, engine.training_bytes)
         self._borrowing = borrowed_pool(self._threads)
 

@@ -12,7 +12,7 @@ some loss with respect to ``out``, and returns the gradient with respect to each
 forward function. All of them are true gradients, as finite differences confirm.
 
 This is also the boundary: these functions check what they are given, allocate the results and
-call the loops of ``_kernels.pyx``, which check nothing. All arrays of one call are float32, or
+call the loops of ``_kernels.pyx``, which trust all shapes. All arrays of one call are float32, or
 all are float64; results have that dtype. Arrays that are not C-contiguous are copied first. No
 argument is ever written to. NaN and infinities are not refused: they spread as IEEE 754 says.
 

@@ -3,7 +3,8 @@
 An optimiser works on the flat vector of all parameters, so one call updates a whole network.
 It holds its settings and its own state, and nothing of the network.
 
-A step is one compiled pass over all parameters (``_fused/descent.pxi``), which allocates nothing.
+A step is one compiled pass over all parameters (``_fused/descent.pxi``); arrays that the kernels
+cannot take as they stand are copied first.
 """
 
 from __future__ import annotations
@@ -302,7 +303,7 @@ class Adam(Optimizer):
         weight = (1.0 - beta**self._n_steps) / (1.0 - beta)
         root = math.sqrt((1.0 - square_beta**self._n_steps) / (1.0 - square_beta))
         # lr * mean / (sqrt(mean_square) + eps), with numerator and denominator multiplied by
-        # sqrt(square_weight) so that arrays are divided once.
+        # sqrt(square_weight) so that each value is divided once.
         numbers = (lr * root / weight, beta, square_beta, self.eps * root, *self._decay(lr))
         sums = (self._sums["gradient_sum"], self._sums["square_sum"])
         _run(kernels.adam_step, flat, gradient, scratch, *sums, *numbers)
@@ -374,7 +375,10 @@ def _run(
 
 
 def _are_plain(flat: FloatArray, gradient: FloatArray) -> bool:
-    """Tell whether two vectors stand in memory value after value, and apart from each other."""
+    """Tell whether two vectors stand in memory value after value, and apart from each other.
+
+    One array may be both: each value is read before it is written.
+    """
     a, b = flat.flags, gradient.flags
     in_order = a.c_contiguous and a.aligned and b.c_contiguous and b.aligned
     own_memory = a.owndata and b.owndata  # told sooner than where it stands

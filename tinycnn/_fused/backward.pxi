@@ -5,8 +5,8 @@ for 4 filters, it is spread over four rows ``dz``, one for each position of the 
 where another position won: dz[4 filters, 4 positions, Q, L]. From there everything is multiply and
 add. The gradient of a filter's tap is summed lane by lane, and over the lanes at the end.
 
-The most frequent cases, kernels of 3x3 and 5x5, go without dz. The later blocks follow in
-`winner.pxi`.
+With 32 registers, the most frequent cases, kernels of 3x3 and those with 5 columns, go without dz.
+The later blocks follow in `winner.pxi`.
 """
 
 
@@ -390,7 +390,7 @@ cdef void first_block_backward(
     """
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef Py_ssize_t K = block.K, P = block.P, Q = block.Q, W = block.W
-    cdef Py_ssize_t taps = round_up(block.T, TAP_TILE)
+    cdef Py_ssize_t taps = padded_taps(block)
     cdef Py_ssize_t p, k, i, t, tile, row
     if MANY_REGISTERS and (block.S == 5 or (block.S == 3 and block.R == 3)):
         first_block_backward_selecting(block, x, winner, dpooled, linear, dlogits, dz, dw, dbias)

@@ -35,7 +35,8 @@ cdef enum:
     # Filters and taps that one step of the gradients works on; weights are padded to multiples.
     FILTER_TILE = 4
     TAP_TILE = 3
-    # Runs that one step works on, or two steps at once; filters and patches are padded to them.
+    # Filters and patches are padded to whole tiles of so many runs. One step works on up to two
+    # tiles of a filter, or three of a patch.
     RUN_TILE = 3
     # Of the first-level cache, what images take while all filters pass over them; and filters that
     # pass over an image together, so that a tile of all of them stays there.
