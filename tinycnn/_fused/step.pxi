@@ -36,6 +36,7 @@ cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
     cdef floating top[MAX_LANES]
     cdef floating odd[MAX_LANES]
     cdef floating value
+    cdef floating zero = 0  # a plain 0 would make the product a double
     cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
     cdef double result = 0
     for l in range(L):
@@ -45,7 +46,7 @@ cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
         for l in range(L):
             value = fabs(x[i * L + l])
             top[l] = value if value > top[l] else top[l]
-            odd[l] += value * 0
+            odd[l] += value * zero
     for l in range(L):
         result = max(result, <double> top[l]) + odd[l]
     return result
