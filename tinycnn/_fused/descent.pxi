@@ -3,7 +3,7 @@
 A running sum whose gradients have become 0 (a filter that died) shrinks until it is subnormal, and
 stays so: 0.9 times the smallest float32 rounds to the smallest float32. Subnormal numbers are slow:
 with one of eight filters dead, SGD on 13,530 float32 values took 23 instead of 3.6 microseconds on
-a Sapphire Rapids. So a sum next to them is kept as 0, which costs nothing.
+an Emerald Rapids. So a sum next to them is kept as 0, which costs nothing.
 """
 
 
