@@ -1,176 +1,213 @@
-"""What a network is made of: its shapes, from the image to the logits, and their rules."""
+"""A list of layers in its place: the name of each, and the shapes from the image to the logits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinycnn._checks import as_count
+from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU, Shape
 
-# The fused kernels hold so many; each block halves the image, so no image is large enough for more.
-MAX_BLOCKS = 16
-
-# Values that a block after the first may be given of an image: the kernels count them in 32 bits,
-# and its frames, which can be eight times as large.
-MAX_MAP_VALUES = 2**27
+# What decides nothing about the values it is handed: a layer before such a one feeds what follows.
+_TRANSPARENT = (MaxPool, Flatten)
 
 
-class Architecture(NamedTuple):
-    """What a network is made of, apart from the values of its parameters.
+class Step(NamedTuple):
+    """A layer in its place.
 
     Attributes
     ----------
+    name : str
+        The layer's kind and its number among those of the kind: ``conv1``, ``relu1``, ``conv2``.
+    layer : Layer
+    input_shape, output_shape : tuple of int
+        Of one image, before and after the layer.
+    parameter_shapes : dict of str to tuple of int
+        Shape of each parameter under its full name, such as ``conv1.weight``.
+    """
+
+    name: str
+    layer: Layer
+    input_shape: Shape
+    output_shape: Shape
+    parameter_shapes: dict[str, Shape]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is made of, apart from the values of its parameters.
+
+    Parameters
+    ----------
     image_shape : (C, H, W)
         Channels, rows and columns of every image.
-    channels : tuple of int
-        Filters of each block.
-    kernel_sizes : tuple of (R, S)
-        Rows and columns of each block's filters.
-    n_classes : int
-    bias : bool
-        Whether conv and linear layers add a bias.
-    hidden : int
-        Units of the hidden fully connected layer, 0 where there is none.
-    padding : int
-        Zeros around every image.
+    layers : sequence of Layer
+        From the image to the logits; the last one gives a value for each class.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        The layers with their names and shapes.
+    parameter_shapes : dict of str to tuple of int
+        Name and shape of each parameter, in the order of the flat vector.
+
+    Raises
+    ------
+    ValueError
+        If a layer cannot take what the one before it gives; the message names it.
+    TypeError
+        If something in the list is no layer, or a size is no number.
     """
 
     image_shape: tuple[int, int, int]
-    channels: tuple[int, ...]
-    kernel_sizes: tuple[tuple[int, int], ...]
-    n_classes: int
-    bias: bool
-    hidden: int = 0
-    padding: int = 0
+    layers: tuple[Layer, ...]
+    steps: tuple[Step, ...] = field(init=False, repr=False, compare=False)
+    parameter_shapes: dict[str, Shape] = field(init=False, repr=False, compare=False)
 
-    @property
-    def block_shapes(self) -> list[tuple[int, int, int]]:
-        """Shape (C, H, W) of an image as it enters each block, and as it leaves the last one."""
-        C, H, W = self.image_shape
-        shapes = [(C, H + 2 * self.padding, W + 2 * self.padding)]
-        for K, (R, S) in zip(self.channels, self.kernel_sizes, strict=True):
-            _, H, W = shapes[-1]
-            shapes.append((K, (H - R + 1) // 2, (W - S + 1) // 2))
-        return shapes
-
-    @property
-    def n_features(self) -> int:
-        """Length F of the flattened image that the first fully connected layer sees."""
-        K, P, Q = self.block_shapes[-1]
-        return K * P * Q
-
-    @property
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of each parameter, in the order of the flat vector."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        inputs = self.block_shapes
-        for i, (K, (R, S)) in enumerate(zip(self.channels, self.kernel_sizes, strict=True)):
-            shapes[f"conv{i + 1}.weight"] = (K, inputs[i][0], R, S)
-            if self.bias:
-                shapes[f"conv{i + 1}.bias"] = (K,)
-        for name, units, features in self.linear_layers:
-            shapes[f"{name}.weight"] = (units, features)
-            if self.bias:
-                shapes[f"{name}.bias"] = (units,)
-        return shapes
-
-    @property
-    def linear_layers(self) -> list[tuple[str, int, int]]:
-        """Name, number of outputs and number of inputs of each fully connected layer."""
-        if not self.hidden:
-            return [("fc", self.n_classes, self.n_features)]
-        return [
-            ("hidden", self.hidden, self.n_features),
-            ("fc", self.n_classes, self.hidden),
-        ]
+    def __post_init__(self) -> None:
+        image_shape, layers = _checked_image_shape(self.image_shape), _checked_layers(self.layers)
+        steps = _make_steps(image_shape, layers)
+        shapes = {name: shape for step in steps for name, shape in step.parameter_shapes.items()}
+        for name, value in (
+            ("image_shape", image_shape),
+            ("layers", layers),
+            ("steps", steps),
+            ("parameter_shapes", shapes),
+        ):
+            object.__setattr__(self, name, value)
+        if len(self.steps[-1].output_shape) != 1:
+            raise ValueError(
+                f"layers: the last one must give one value for each class, {self.steps[-1].name} "
+                f"gives {self.steps[-1].output_shape}; end with Flatten(), Linear(n_classes)"
+            )
 
     @property
     def n_parameters(self) -> int:
         """Number of trainable values."""
         return sum(math.prod(shape) for shape in self.parameter_shapes.values())
 
+    @property
+    def n_classes(self) -> int:
+        """Number of logits."""
+        return self.steps[-1].output_shape[0]
 
-def make_architecture(
-    image_shape: Sequence[int],
+    @property
+    def n_features(self) -> int:
+        """Number of values that the last layer sees of an image."""
+        return math.prod(self.steps[-1].input_shape)
+
+    def feeds_relu(self, index: int) -> bool:
+        """Tell whether a ReLU follows the layer of this index, at once or behind pooling."""
+        following = (layer for layer in self.layers[index + 1 :])
+        first = next((layer for layer in following if not isinstance(layer, _TRANSPARENT)), None)
+        return isinstance(first, ReLU)
+
+
+def make_blocks(
     channels: Sequence[int],
-    kernel_size: int | Sequence[int | Sequence[int]],
     n_classes: int,
-    bias: bool,
-    hidden: int = 0,
-    padding: int = 0,
-) -> Architecture:
-    """Check the arguments of :class:`tinycnn.CNN` of these names, and normalise them.
+    *,
+    kernel_size: Any = 3,
+    hidden: int | Sequence[int] = (),
+    padding: Any = 0,
+    bias: bool = True,
+) -> list[Layer]:
+    """List the layers of the usual network: blocks of Conv, ReLU and MaxPool, then Linear layers.
 
-    Raises
-    ------
-    ValueError
-        If an image gets too small for the blocks asked for; the message tells how many fit. Or if
-        one gets larger, between two blocks, than the kernels can count.
-    TypeError
-        If a size is not a number.
+    Parameters
+    ----------
+    channels : sequence of int
+        Filters of each block.
+    n_classes : int
+        Units of the last Linear layer.
+    kernel_size, padding
+        As for :class:`tinycnn.layers.Conv`, for all blocks; or a list with one for each block.
+    hidden : int or sequence of int
+        Units of each Linear layer before the last one, each with a ReLU; 0 or () for none.
+    bias : bool
+        Of all Conv and Linear layers.
     """
-    C, H, W = _as_counts("image_shape", image_shape, 3, "(channels, rows, columns)")
-    widths = _as_counts("channels", channels)
-    if len(widths) > MAX_BLOCKS:
-        raise ValueError(f"channels: at most {MAX_BLOCKS} blocks, got {len(widths)}")
-    architecture = Architecture(
-        (C, H, W),
-        widths,
-        _checked_kernel_sizes(kernel_size, len(widths)),
-        as_count("n_classes", n_classes, 1),
-        bool(bias),
-        as_count("hidden", hidden, 0),
-        as_count("padding", padding, 0),
-    )
-    for depth, (K, P, Q) in enumerate(architecture.block_shapes):
-        if P < 1 or Q < 1:
-            _, rows, columns = architecture.block_shapes[depth - 1]
-            R, S = architecture.kernel_sizes[depth - 1]
-            raise ValueError(
-                f"image_shape: images of {H} x {W} are too small for {len(widths)} blocks: "
-                f"block {depth} gets {rows} x {columns} and its {R} x {S} kernel leaves no 2x2 "
-                f"window to pool; {_deepest(depth - 1)}"
+    widths = _checked_channels(channels)
+    kernels = _one_a_block("kernel_size", kernel_size, len(widths))
+    paddings = _one_a_block("padding", padding, len(widths))
+    layers: list[Layer] = []
+    for K, kernel, border in zip(widths, kernels, paddings, strict=True):
+        layers += [Conv(K, kernel, border, bias), ReLU(), MaxPool()]
+    layers.append(Flatten())
+    for units in _hidden_units(hidden):
+        layers += [Linear(units, bias), ReLU()]
+    return [*layers, Linear(as_count("n_classes", n_classes, 1), bias)]
+
+
+def _make_steps(image_shape: Shape, layers: tuple[Layer, ...]) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    counts: dict[str, int] = {}
+    for layer in layers:
+        number = counts[layer.kind] = counts.get(layer.kind, 0) + 1
+        shape = steps[-1].output_shape if steps else image_shape
+        steps.append(_make_step(f"{layer.kind}{number}", layer, shape))
+    return tuple(steps)
+
+
+def _make_step(name: str, layer: Layer, input_shape: Shape) -> Step:
+    try:
+        output_shape = tuple(layer.output_shape(input_shape))
+        parameters = layer.parameter_shapes(input_shape)
+    except ValueError as error:
+        raise ValueError(f"layers: {name}: {error}") from error
+    shapes = {f"{name}.{part}": shape for part, shape in parameters.items()}
+    return Step(name, layer, input_shape, output_shape, shapes)
+
+
+def _checked_image_shape(image_shape: Any) -> tuple[int, int, int]:
+    if np.ndim(image_shape) != 1 or len(image_shape) != 3:
+        raise ValueError(
+            f"image_shape: must be (channels, rows, columns), got {image_shape!r}"
+        )
+    C, H, W = (as_count("image_shape", size, 1) for size in image_shape)
+    return C, H, W
+
+
+def _checked_layers(layers: Any) -> tuple[Layer, ...]:
+    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers: must be a list of layers, got {layers!r}")
+    checked = tuple(layers)
+    for i, layer in enumerate(checked):
+        if isinstance(layer, type) and issubclass(layer, Layer):
+            raise TypeError(f"layers[{i}]: is a class; call it: {layer.__name__}(...)")
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"layers[{i}]: must be a layer, such as Conv(8) or ReLU() of tinycnn.layers, "
+                f"got {layer!r}"
             )
-        if 0 < depth < len(widths) and K * P * Q > MAX_MAP_VALUES:
-            raise ValueError(
-                f"image_shape: images of {H} x {W} are too large for {len(widths)} blocks: block "
-                f"{depth} makes {K} x {P} x {Q} values of each and the next one takes at most "
-                f"{MAX_MAP_VALUES:,}; use fewer filters or smaller images"
-            )
-    return architecture
+    if not checked:
+        raise ValueError("layers: needs at least one layer, got none")
+    return checked
 
 
-def _deepest(depth: int) -> str:
-    if depth == 0:
-        return "use a smaller kernel or larger images"
-    return f"at most {depth} block{'s fit' if depth > 1 else ' fits'}, or use smaller kernels"
+def _checked_channels(channels: Any) -> list[int]:
+    if np.ndim(channels) != 1 or len(channels) == 0:
+        raise ValueError(f"channels: must be at least one whole number, got {channels!r}")
+    return [as_count("channels", K, 1) for K in channels]
 
 
-def _checked_kernel_sizes(
-    kernel_size: int | Sequence[int | Sequence[int]], n_blocks: int
-) -> tuple[tuple[int, int], ...]:
-    """Bring every accepted spelling of kernel_size to one (R, S) a block."""
-    entries = kernel_size if isinstance(kernel_size, list) else [kernel_size] * n_blocks
+def _hidden_units(hidden: Any) -> list[int]:
+    """Bring every spelling of hidden to a list of units."""
+    if np.ndim(hidden) == 0:
+        units = as_count("hidden", hidden, 0)
+        return [units] if units else []
+    return [as_count("hidden", units, 1) for units in hidden]
+
+
+def _one_a_block(name: str, value: Any, n_blocks: int) -> list[Any]:
+    """Return a list of one entry a block as it is, and anything else repeated."""
+    entries = value if isinstance(value, list) else [value] * n_blocks
     if len(entries) != n_blocks:
         raise ValueError(
-            f"kernel_size: a list needs one entry for each of {n_blocks} blocks, got {kernel_size}"
+            f"{name}: a list needs one entry for each of {n_blocks} blocks, got {value!r}"
         )
-    sizes = []
-    for entry in entries:
-        pair = entry if isinstance(entry, Sequence) else (entry, entry)
-        R, S = _as_counts("kernel_size", pair, 2, "(rows, columns)")
-        sizes.append((R, S))
-    return tuple(sizes)
-
-
-def _as_counts(
-    name: str, values: Any, length: int | None = None, layout: str = ""
-) -> tuple[int, ...]:
-    """Check a sequence of whole numbers of at least 1, of the given length if there is one."""
-    if np.ndim(values) != 1 or len(values) == 0 or (length is not None and len(values) != length):
-        rule = f"{length} whole numbers {layout}" if length else "at least one whole number"
-        raise ValueError(f"{name}: must be {rule}, got {values!r}")
-    return tuple(as_count(name, value, 1) for value in values)
+    return [tuple(entry) if isinstance(entry, list) else entry for entry in entries]

@@ -22,26 +22,34 @@ ValueError for shapes that do not fit.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tinycnn._checks import (
     FloatArray,
+    as_array,
+    as_count,
     as_float_array,
     as_labels,
     require_same_dtype,
 )
-from tinycnn._dispatch import kernels
+from tinycnn.fast.dispatch import kernels
+
+
+# Zeros around a map: (rows above, rows below), (columns to the left, columns to the right).
+Border: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
 
 class Conv2dCache(NamedTuple):
-    """What conv2d_backward needs of the forward pass."""
+    """What conv2d_backward needs of the forward pass: x with its border of zeros, and the rest."""
 
     x: FloatArray
     weight: FloatArray
     has_bias: bool
+    border: Border
 
 
 class MaxPool2dCache(NamedTuple):
@@ -60,18 +68,47 @@ class LinearCache(NamedTuple):
 
 
 class CrossEntropyCache(NamedTuple):
-    """What cross_entropy_backward needs: the softmax of the logits, and the labels."""
+    """What cross_entropy_backward needs: softmax, labels, and how the mean weighs the images."""
 
     probabilities: FloatArray
     labels: npt.NDArray[np.intp]
+    shares: npt.NDArray[np.float64]  # of each image in the mean
+    label_smoothing: float
+
+
+def border_of(padding: Any, kernel: tuple[int, int]) -> Border:
+    """Return the border of zeros that a padding stands for, with a kernel of (R, S).
+
+    Parameters
+    ----------
+    padding : int, (int, int) or "same"
+        Rows and columns on each side. "same" leaves as many positions as there are pixels: R - 1
+        rows and S - 1 columns in all, of which an odd one stands below or to the right.
+    kernel : (R, S)
+    """
+    if isinstance(padding, str):
+        if padding != "same":
+            raise ValueError(f"padding: must be 'same', a number or two, got {padding!r}")
+        rows, columns = (((size - 1) // 2, size // 2) for size in kernel)
+        return rows, columns
+    if isinstance(padding, Sequence):
+        top, left = padding
+    else:
+        top = left = padding
+    top, left = as_count("padding", top, 0), as_count("padding", left, 0)
+    return (top, top), (left, left)
 
 
 def conv2d_forward(
-    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    padding: int | tuple[int, int] | str = 0,
 ) -> tuple[FloatArray, Conv2dCache]:
-    """Slide every filter over every image: cross-correlation, stride 1, no padding.
+    """Slide every filter over every image: cross-correlation, stride 1.
 
     ``out[n, k, i, j] = bias[k] + sum over c, r, s of x[n, c, i + r, j + s] * weight[k, c, r, s]``
+    where x has its border of zeros.
 
     Parameters
     ----------
@@ -81,10 +118,14 @@ def conv2d_forward(
         K filters of R x S taps for each of the C channels; R and S may differ.
     bias : (K,), optional
         Added to every output of filter k.
+    padding : int, (int, int) or "same"
+        Rows and columns of zeros on each side of every image; "same" keeps rows and columns as
+        many as they are.
 
     Returns
     -------
-    out : (N, K, H - R + 1, W - S + 1)
+    out : (N, K, I, J)
+        I = H - R + 1 and J = W - S + 1, where H and W count the zeros.
     cache : for :func:`conv2d_backward`
     """
     x = as_float_array("conv2d: x", x, 4)
@@ -102,6 +143,9 @@ def conv2d_forward(
         weight_channels == C, f"conv2d: weight has {weight_channels} channels, x has {C}", weight, x
     )
     _require(min(K, C, R, S) > 0, "conv2d: a weight needs at least one tap", weight, x)
+    border = border_of(padding, (R, S))
+    x = _with_border(x, border)
+    N, C, H, W = x.shape
     if R > H or S > W:
         raise ValueError(
             f"conv2d: kernel ({R}, {S}) does not fit image ({H}, {W}): "
@@ -111,7 +155,7 @@ def conv2d_forward(
 
     out = np.empty((N, K, H - R + 1, W - S + 1), x.dtype)
     kernels.conv2d_forward(x, weight, bias, out)
-    return out, Conv2dCache(x, weight, has_bias)
+    return out, Conv2dCache(x, weight, has_bias, border)
 
 
 def conv2d_backward(
@@ -121,7 +165,7 @@ def conv2d_backward(
 
     Parameters
     ----------
-    dout : (N, K, H - R + 1, W - S + 1)
+    dout : (N, K, I, J)
     cache : from :func:`conv2d_forward`
     need_dx : bool
         False leaves dx out (None in its place): the first layer of a network has no use for it.
@@ -133,7 +177,7 @@ def conv2d_backward(
     dbias : (K,)
         Only if the forward pass had a bias.
     """
-    x, weight, has_bias = cache
+    x, weight, has_bias, border = cache
     (N, _, H, W), (K, _, R, S) = x.shape, weight.shape
     dout = _as_gradient("conv2d", dout, (N, K, H - R + 1, W - S + 1), x.dtype)
 
@@ -141,6 +185,7 @@ def conv2d_backward(
     if need_dx:
         dx = np.empty_like(x)
         kernels.conv2d_backward_input(weight, dout, dx)
+        dx = _without_border(dx, border)
     dweight = np.empty_like(weight)
     kernels.conv2d_backward_weight(x, dout, dweight)
     if not has_bias:
@@ -295,7 +340,10 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
 
 
 def cross_entropy_forward(
-    logits: npt.ArrayLike, labels: npt.ArrayLike
+    logits: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    label_smoothing: float = 0.0,
 ) -> tuple[float, CrossEntropyCache]:
     """Mean over the images of ``-log(softmax(logits)[label])``.
 
@@ -308,6 +356,12 @@ def cross_entropy_forward(
         N at least 1.
     labels : (N,)
         Whole numbers in [0, classes), of any real dtype.
+    weights : (N,), optional
+        The mean is ``sum(weights * losses) / sum(weights)``; 0 where the weights add up to 0. Each
+        image weighs 1 by default.
+    label_smoothing : float
+        Share s of each target, in [0, 1), that is spread evenly over all classes: the loss of an
+        image is then (1 - s) times the above, plus s times its mean over all classes as labels.
 
     Returns
     -------
@@ -320,34 +374,64 @@ def cross_entropy_forward(
     _require(min(N, n_classes) > 0, "cross_entropy: no logits", logits)
     classes = as_labels("cross_entropy: labels", labels, n_classes).astype(np.intp)
     _require(len(classes) == N, f"cross_entropy: {N} rows of logits need {N} labels", classes)
+    shares = _shares(weights, N)
 
     shifted = _shifted(logits)
     exponentials = np.exp(shifted)
     totals = exponentials.sum(axis=1)
     losses = np.log(totals) - shifted[np.arange(N), classes]
-    cache = CrossEntropyCache(exponentials / totals[:, None], classes)
-    return float(losses.mean(dtype=np.float64)), cache
+    if label_smoothing:
+        evenly = np.log(totals) - shifted.mean(axis=1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * evenly
+    loss = float(np.dot(shares, losses.astype(np.float64)))
+    probabilities = exponentials / totals[:, None]
+    return loss, CrossEntropyCache(probabilities, classes, shares, label_smoothing)
 
 
 def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray:
-    """Gradient of :func:`cross_entropy_forward`: ``dloss * (softmax - one_hot(labels)) / N``.
+    """Gradient of :func:`cross_entropy_forward`: ``dloss * (softmax - target) / N``.
+
+    The target is one_hot(labels), smoothed if the loss was; 1 / N becomes each image's share of
+    the total weight if there were weights.
 
     Returns
     -------
     dlogits : (N, classes)
     """
-    probabilities, labels = cache
-    N = len(labels)
-    dlogits = probabilities.copy()
-    dlogits[np.arange(N), labels] -= 1
-    dlogits *= dloss / N
+    probabilities, labels, shares, label_smoothing = cache
+    N, n_classes = probabilities.shape
+    dlogits = probabilities - probabilities.dtype.type(label_smoothing / n_classes)
+    dlogits[np.arange(N), labels] -= 1 - label_smoothing
+    dlogits *= (dloss * shares).astype(dlogits.dtype)[:, None]
     return dlogits
+
+
+def _shares(weights: npt.ArrayLike | None, N: int) -> npt.NDArray[np.float64]:
+    """Return each image's share of the total weight; all 0 where that is 0."""
+    if weights is None:
+        return np.full(N, 1 / N)
+    values = as_array("cross_entropy: weights", weights).astype(np.float64)
+    _require(values.shape == (N,), f"cross_entropy: {N} images need {N} weights", values)
+    total = values.sum()
+    return values / total if total > 0 else np.zeros(N)
 
 
 def _shifted(logits: FloatArray) -> FloatArray:
     """Subtract each row's maximum: the largest logit becomes 0."""
     shifted: FloatArray = logits - logits.max(axis=1, keepdims=True)
     return shifted
+
+
+def _with_border(x: FloatArray, border: Border) -> FloatArray:
+    """Put zeros around each map of x (N, C, H, W)."""
+    return np.pad(x, ((0, 0), (0, 0), *border)) if border != ((0, 0), (0, 0)) else x
+
+
+def _without_border(dx: FloatArray, border: Border) -> FloatArray:
+    """Cut the border off again: nobody learns from the gradient of its zeros."""
+    (top, bottom), (left, right) = border
+    H, W = dx.shape[2:]
+    return np.ascontiguousarray(dx[:, :, top : H - bottom, left : W - right])
 
 
 def _as_gradient(

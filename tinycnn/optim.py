@@ -28,7 +28,7 @@ from tinycnn._checks import (
     require_ndim,
     require_same_dtype,
 )
-from tinycnn._dispatch import kernels
+from tinycnn.fast.dispatch import kernels
 
 
 class Optimizer(ABC):

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinycnn._checks import FloatArray
-from tinycnn._dispatch import kernels
-from tinycnn._parallel import borrowed_pool, resolve_threads
+from tinycnn.fast.dispatch import kernels
+from tinycnn.fast.threads import borrowed_pool, resolve_threads
 from tinycnn.architecture import Architecture
 
 # Images whose gradient is computed in one go, at most: two of these groups make a batch of 128, so

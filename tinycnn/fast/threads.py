@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tinycnn._checks import as_count
-from tinycnn._dispatch import kernels
+from tinycnn.fast.dispatch import kernels
 
 # How many times a waiting thread looks for work before it goes to sleep: some 100 microseconds,
 # longer than a training run needs between two batches, and too short to matter to anybody else.

@@ -1,0 +1,156 @@
+"""Images on their way to the first layer: checked, moved, and brought to its scale.
+
+Images stay as they are stored, bytes as bytes, until a batch of them is computed. Bytes (uint8)
+stand for greys 0 to 1: byte b is b / 255. All other numbers are taken as they are. From that each
+channel's mean is taken away, and what is left is divided by its deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tinycnn._checks import FloatArray, as_array, require_ndim
+from tinycnn.fast.dispatch import kernels
+
+# Bytes 0..255 and floats 0..1 are the same greys.
+BYTE_SCALE = 1 / 255
+
+# Pixels that the kernels read as they are, with the kernels' numbers for them (PixelKind in
+# _kernels.pxd); all others are converted first.
+PIXEL_KINDS = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.float64): 2}
+
+# Values of images that are looked at together, so that a copy in another dtype stays small.
+SLAB_VALUES = 2**21
+SLAB_IMAGES = 2048
+LEAST_SLAB_IMAGES = 64
+
+
+class Inputs(NamedTuple):
+    """Images as they are stored, and what happens to their pixels on the way to the first layer.
+
+    Attributes
+    ----------
+    images : (N, C, H, W)
+        Checked by :func:`as_images`.
+    scale, shift : (C,)
+        The first layer sees ``pixel * scale + shift``, channel by channel.
+    """
+
+    images: npt.NDArray[Any]
+    scale: npt.NDArray[np.float64]
+    shift: npt.NDArray[np.float64]
+
+
+class Examples(NamedTuple):
+    """Labelled images to learn from.
+
+    Attributes
+    ----------
+    inputs : Inputs
+        Of N images.
+    labels : (N,)
+        Of all images, not only of those in the order; so are weights and moves.
+    order : (n,), optional
+        Indices of the images that are used, n at least 1; all as they stand by default.
+    weights : (N,), optional
+        How much each image counts in a mean; 1 by default.
+    moves : (N, 3), optional
+        How far each image is moved down and right, and whether it is mirrored before.
+    """
+
+    inputs: Inputs
+    labels: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int64] | None = None
+    weights: npt.NDArray[np.float64] | None = None
+    moves: npt.NDArray[np.int8] | None = None
+
+
+def as_images(
+    name: str, images: npt.ArrayLike, image_shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    """Check the shape and dtype of images for a network; returned as they are, bytes as bytes."""
+    array = as_array(name, images)
+    require_ndim(name, array, 4, "(N, C, H, W)")
+    if array.shape[1:] != image_shape:
+        raise ValueError(
+            f"{name}: this network takes images of shape {image_shape} (C, H, W), got "
+            f"{array.shape[1:]}"
+        )
+    if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+        raise TypeError(
+            f"{name}: dtype {array.dtype} is neither bytes (uint8, 0..255), uint16 nor floats; "
+            f"convert with {name}.astype('uint8'), or .astype('float32') for values as they are"
+        )
+    return array
+
+
+def unit_of(dtype: np.dtype[Any]) -> float:
+    """Return what a stored 1 stands for: 1/255 of white in bytes, itself elsewhere."""
+    return BYTE_SCALE if dtype == np.uint8 else 1.0
+
+
+def readable(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return images in a dtype that the kernels read, without a copy where they are."""
+    if images.dtype in PIXEL_KINDS:
+        return images
+    return images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
+
+
+def first_layer_input(inputs: Inputs, dtype: np.dtype[Any]) -> FloatArray:
+    """Bring images to the scale and dtype that the first layer computes with."""
+    x: FloatArray = inputs.images.astype(dtype)
+    x *= inputs.scale.astype(dtype)[:, None, None]
+    x += inputs.shift.astype(dtype)[:, None, None]
+    return x
+
+
+def move_images(images: npt.NDArray[Any], moves: npt.NDArray[np.int8]) -> npt.NDArray[Any]:
+    """Mirror and move images (N, C, H, W) as their rows of moves (N, 3) say.
+
+    At the border that an image leaves, its outermost pixels are repeated.
+    """
+    N, C, H, W = images.shape
+    down, right, mirrored = moves.astype(np.int64).T[:, :, None, None, None]
+    n, c = np.arange(N)[:, None, None, None], np.arange(C)[:, None, None]
+    h = np.clip(np.arange(H)[:, None] - down, 0, H - 1)
+    w = np.clip(np.arange(W) - right, 0, W - 1)
+    moved: npt.NDArray[Any] = images[n, c, h, np.where(mirrored, W - 1 - w, w)]
+    return moved
+
+
+def moments(
+    images: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None = None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Compute mean and standard deviation (C,) of each channel of stored images (N, C, H, W).
+
+    Images count by their weights (N,), not all of which are 0, if there are any. The deviation of
+    equal pixels is exactly 0, and not finite where a pixel is not.
+    """
+    N, C, H, W = images.shape
+    stored = np.ascontiguousarray(readable(images))
+    mean, squares = np.empty((2, N, C))
+    kernels.plane_moments(
+        stored.reshape(-1).view(np.uint8),
+        PIXEL_KINDS[stored.dtype],
+        H * W,
+        mean.reshape(-1),
+        squares.reshape(-1),
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = mean - mean[0]  # exactly 0 where all images have the same mean
+        center = np.average(apart, axis=0, weights=weights)
+        spread = squares / (H * W) + (apart - center) ** 2
+        variance = np.average(spread, axis=0, weights=weights)
+    return mean[0] + center, np.sqrt(variance)
+
+
+def slabs(images: npt.NDArray[Any]) -> Iterator[slice]:
+    """Cut images into consecutive slices of bounded size, which depends on their shape alone."""
+    fitting = SLAB_VALUES // max(1, math.prod(images.shape[1:]))
+    size = min(SLAB_IMAGES, max(LEAST_SLAB_IMAGES, fitting))
+    return (slice(i, min(i + size, len(images))) for i in range(0, len(images), size))

@@ -1,0 +1,485 @@
+"""The layers that a network is a list of.
+
+A layer is a frozen description without arrays. It says four things: what it makes of the shape of
+an image, which parameters it learns and how they start, its forward pass and its backward pass.
+Everything else about a network is read from the list of its layers: names and shapes of
+parameters, the operations of the fast path, the model file, what is printed, what is exported.
+
+A layer of one's own is a subclass of :class:`Layer`::
+
+    @dataclass(frozen=True)
+    class AvgPool(Layer):
+        def output_shape(self, input_shape):
+            C, H, W = input_shape
+            return C, H // 2, W // 2
+
+        def forward(self, x, parameters, rng=None):
+            P, Q = x.shape[2] // 2, x.shape[3] // 2
+            corners = [x[:, :, i : 2 * P : 2, j : 2 * Q : 2] for i in (0, 1) for j in (0, 1)]
+            return sum(corners) / 4, x.shape
+
+        def backward(self, dout, cache):
+            dx = np.zeros(cache, dout.dtype)
+            _, _, P, Q = dout.shape
+            dx[:, :, : 2 * P, : 2 * Q] = dout.repeat(2, axis=2).repeat(2, axis=3) / 4
+            return dx, {}
+
+It trains like any other, layer by layer. :func:`register` makes a model file with it readable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+
+from tinycnn import functional
+from tinycnn._checks import FloatArray, as_count, as_number
+
+Shape: TypeAlias = tuple[int, ...]
+Parameters: TypeAlias = Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Base of all layers: one that learns nothing and keeps the shape.
+
+    A subclass is a frozen dataclass whose fields are its arguments: numbers, strings, booleans or
+    tuples of them, so that a model file can hold them as JSON. It must define :meth:`forward` and
+    :meth:`backward`, and the other methods where the base does not say the truth.
+
+    Shapes are those of one image, without N: ``(C, H, W)`` for maps, ``(F,)`` for vectors.
+    """
+
+    kind: ClassVar[str] = "layer"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.kind = cls.__name__.lower()
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return what becomes of the shape of one image; ValueError if it cannot be taken."""
+        return input_shape
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return the shape of each parameter by name, in the order in which they are kept."""
+        return {}
+
+    def initial_parameters(
+        self, input_shape: Shape, rng: np.random.Generator, feeds_relu: bool = False
+    ) -> dict[str, Any]:
+        """Return the value that each parameter starts with: an array or a number.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+        rng : numpy.random.Generator
+        feeds_relu : bool
+            Whether a :class:`ReLU` follows, at once or behind pooling, which halves what passes.
+        """
+        return dict.fromkeys(self.parameter_shapes(input_shape), 0.0)
+
+    def forward(
+        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+    ) -> tuple[FloatArray, Any]:
+        """Compute the layer's output for a batch.
+
+        Parameters
+        ----------
+        x : (N, *input_shape)
+            Float32 or float64.
+        parameters : mapping of str to array
+            Under the names of :meth:`parameter_shapes`.
+        rng : numpy.random.Generator, optional
+            Source of randomness in training; None in prediction.
+
+        Returns
+        -------
+        out : (N, *output_shape)
+            Of x's dtype.
+        cache : object
+            What :meth:`backward` needs.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def backward(self, dout: FloatArray, cache: Any) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Compute the gradients of some loss, given that of the layer's output.
+
+        Parameters
+        ----------
+        dout : (N, *output_shape)
+        cache : object
+            From :meth:`forward`.
+
+        Returns
+        -------
+        dx : (N, *input_shape)
+        gradients : dict of str to array
+            One for each parameter.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define backward")
+
+    def backward_parameters(self, dout: FloatArray, cache: Any) -> dict[str, FloatArray]:
+        """Compute the gradients of the parameters alone: all that a first layer is asked for."""
+        return self.backward(dout, cache)[1]
+
+
+LAYERS: dict[str, type[Layer]] = {}
+
+AnyLayer = TypeVar("AnyLayer", bound=type[Layer])
+
+
+def register(layer: AnyLayer) -> AnyLayer:
+    """Make a class of layers known by its kind, so that model files with it can be loaded.
+
+    A decorator. The kind is the class's name in lower case.
+
+    Raises
+    ------
+    TypeError
+        If it is not a subclass of :class:`Layer`.
+    ValueError
+        If another class has that name.
+    """
+    if not (isinstance(layer, type) and issubclass(layer, Layer)):
+        raise TypeError(f"register: needs a subclass of tinycnn.layers.Layer, got {layer!r}")
+    known = LAYERS.get(layer.kind)
+    if known is not None and known.__qualname__ != layer.__qualname__:
+        raise ValueError(f"register: {known!r} is called {layer.kind!r} already; rename this one")
+    LAYERS[layer.kind] = layer
+    return layer
+
+
+def describe_layer(layer: Layer) -> dict[str, Any]:
+    """Return a layer's kind and arguments, ready for JSON."""
+    return {"kind": layer.kind, **dataclasses.asdict(layer)}
+
+
+def make_layer(description: Mapping[str, Any]) -> Layer:
+    """Make the layer that :func:`describe_layer` has described.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If no class of that kind is registered, or the arguments are not its own.
+    """
+    arguments = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in description.items()
+    }
+    kind = arguments.pop("kind", None)
+    if not isinstance(kind, str) or kind not in LAYERS:
+        raise ValueError(
+            f"kind: no layer is called {kind!r}; known are {', '.join(LAYERS)}; decorate a class "
+            "of your own with tinycnn.layers.register before loading"
+        )
+    return LAYERS[kind](**arguments)
+
+
+@register
+@dataclass(frozen=True)
+class Conv(Layer):
+    """Convolution with stride 1, as ``torch.nn.Conv2d``: (C, H, W) to (filters, I, J).
+
+    Weights start normally distributed with variance 2 / fan-in where a ReLU follows, after He et
+    al., "Delving Deep into Rectifiers", 2015, arXiv:1502.01852, else 1 / fan-in; the bias at 0.
+
+    Parameters
+    ----------
+    filters : int
+    kernel_size : int or (int, int)
+        Rows and columns of the filters.
+    padding : int, (int, int) or "same"
+        Rows and columns of zeros on each side of every map. "same" keeps rows and columns as many
+        as they are; an even kernel then has the odd row or column of zeros at the end.
+    bias : bool
+        Whether each filter has a number that is added to its output.
+    """
+
+    filters: int
+    kernel_size: int | tuple[int, int] = 3
+    padding: int | tuple[int, int] | str = 0
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        _set(self, "filters", as_count("Conv: filters", self.filters, 1))
+        _set(self, "kernel_size", _pair("Conv: kernel_size", self.kernel_size, 1))
+        _set(self, "bias", _flag("Conv: bias", self.bias))
+        if self.padding == "same":
+            return
+        if isinstance(self.padding, str):
+            raise ValueError(
+                f"Conv: padding: must be 'same', a number or two, got {self.padding!r}"
+            )
+        _set(self, "padding", _pair("Conv: padding", self.padding, 0))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (filters, I, J) of an input of (C, H, W)."""
+        _, H, W = _require_maps(self, input_shape)
+        (R, S), ((top, bottom), (left, right)) = self.kernel, self.border
+        I, J = H + top + bottom - R + 1, W + left + right - S + 1
+        if min(I, J) < 1:
+            raise ValueError(
+                f"its {R} x {S} kernel does not fit maps of {H} x {W}; use a smaller kernel, "
+                "padding or larger images"
+            )
+        return self.filters, I, J
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Rows and columns of the filters."""
+        return _pair("Conv: kernel_size", self.kernel_size, 1)
+
+    @property
+    def border(self) -> functional.Border:
+        """Rows of zeros above and below, and columns of zeros to the left and right."""
+        return functional.border_of(self.padding, self.kernel)
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of weight (filters, C, R, S) and bias (filters,)."""
+        return _with_bias((self.filters, input_shape[0], *self.kernel), self.bias)
+
+    def initial_parameters(
+        self, input_shape: Shape, rng: np.random.Generator, feeds_relu: bool = False
+    ) -> dict[str, Any]:
+        """Draw the weights; see the class for their distribution."""
+        return _drawn(self.parameter_shapes(input_shape), rng, feeds_relu)
+
+    def forward(
+        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+    ) -> tuple[FloatArray, functional.Conv2dCache]:
+        """See :func:`tinycnn.functional.conv2d_forward`."""
+        return functional.conv2d_forward(x, **parameters, padding=self.padding)
+
+    def backward(
+        self, dout: FloatArray, cache: functional.Conv2dCache
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """See :func:`tinycnn.functional.conv2d_backward`."""
+        dx, *gradients = functional.conv2d_backward(dout, cache)
+        assert dx is not None
+        return dx, _named(gradients)
+
+    def backward_parameters(
+        self, dout: FloatArray, cache: functional.Conv2dCache
+    ) -> dict[str, FloatArray]:
+        """Leave dx out, which takes as long as the rest."""
+        _, *gradients = functional.conv2d_backward(dout, cache, need_dx=False)
+        return _named(gradients)
+
+
+@register
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """``max(x, 0)``, as ``torch.nn.ReLU``: keeps the shape."""
+
+    def forward(
+        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """See :func:`tinycnn.functional.relu_forward`."""
+        return functional.relu_forward(x)
+
+    def backward(
+        self, dout: FloatArray, cache: FloatArray
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """See :func:`tinycnn.functional.relu_backward`."""
+        return functional.relu_backward(dout, cache), {}
+
+
+@register
+@dataclass(frozen=True)
+class MaxPool(Layer):
+    """The largest value of each 2x2 window, as ``torch.nn.MaxPool2d(2)``: halves rows and columns.
+
+    An odd last row or column takes no part.
+    """
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (C, H // 2, W // 2) of an input of (C, H, W)."""
+        C, H, W = _require_maps(self, input_shape)
+        if min(H, W) < 2:
+            raise ValueError(
+                f"maps of {H} x {W} leave no 2x2 window to pool; use fewer layers, smaller "
+                "kernels, padding or larger images"
+            )
+        return C, H // 2, W // 2
+
+    def forward(
+        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+    ) -> tuple[FloatArray, functional.MaxPool2dCache]:
+        """See :func:`tinycnn.functional.max_pool2d_forward`."""
+        return functional.max_pool2d_forward(x)
+
+    def backward(
+        self, dout: FloatArray, cache: functional.MaxPool2dCache
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """See :func:`tinycnn.functional.max_pool2d_backward`."""
+        return functional.max_pool2d_backward(dout, cache), {}
+
+
+@register
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Zeroes values at random in training, as ``torch.nn.Dropout``; does nothing in prediction.
+
+    What is kept is divided by 1 - rate, so that sums stay what they are on average.
+
+    Parameters
+    ----------
+    rate : float
+        The share of values that is zeroed, in [0, 1).
+
+    References
+    ----------
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
+    """
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        rate = as_number("Dropout: rate", self.rate)
+        if not 0 <= rate < 1:
+            raise ValueError(f"Dropout: rate: must be in [0, 1), got {self.rate}")
+        _set(self, "rate", float(rate))
+
+    def forward(
+        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """Multiply by a random mask of 0 and 1 / (1 - rate), if there is an rng."""
+        if rng is None:
+            return x, None
+        kept = rng.random(x.shape, np.float32) >= self.rate
+        mask = kept.astype(x.dtype) / x.dtype.type(1 - self.rate)
+        return x * mask, mask
+
+    def backward(
+        self, dout: FloatArray, cache: FloatArray | None
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Multiply by the same mask."""
+        return (dout if cache is None else dout * cache), {}
+
+
+@register
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """Turns maps (C, H, W) into a vector (C * H * W,), as ``torch.nn.Flatten``."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (F,), the product of all sizes."""
+        return (math.prod(input_shape),)
+
+    def forward(
+        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+    ) -> tuple[FloatArray, Shape]:
+        """Reshape, in the order channel, row, column."""
+        return x.reshape(len(x), -1), x.shape
+
+    def backward(self, dout: FloatArray, cache: Shape) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Reshape back."""
+        return dout.reshape(cache), {}
+
+
+@register
+@dataclass(frozen=True)
+class Linear(Layer):
+    """Fully connected layer, as ``torch.nn.Linear``: (F,) to (units,).
+
+    Weights start as those of :class:`Conv`, the bias at 0.
+
+    Parameters
+    ----------
+    units : int
+    bias : bool
+        Whether each unit has a number that is added to its output.
+    """
+
+    units: int
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        _set(self, "units", as_count("Linear: units", self.units, 1))
+        _set(self, "bias", _flag("Linear: bias", self.bias))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (units,) of an input of (F,)."""
+        if len(input_shape) != 1:
+            raise ValueError(f"it takes vectors, not maps of {_sizes(input_shape)}; put Flatten() before it")
+        return (self.units,)
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of weight (units, F) and bias (units,)."""
+        return _with_bias((self.units, *input_shape), self.bias)
+
+    def initial_parameters(
+        self, input_shape: Shape, rng: np.random.Generator, feeds_relu: bool = False
+    ) -> dict[str, Any]:
+        """Draw the weights; see the class for their distribution."""
+        return _drawn(self.parameter_shapes(input_shape), rng, feeds_relu)
+
+    def forward(
+        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+    ) -> tuple[FloatArray, functional.LinearCache]:
+        """See :func:`tinycnn.functional.linear_forward`."""
+        return functional.linear_forward(x, **parameters)
+
+    def backward(
+        self, dout: FloatArray, cache: functional.LinearCache
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """See :func:`tinycnn.functional.linear_backward`."""
+        dx, *gradients = functional.linear_backward(dout, cache)
+        return dx, _named(gradients)
+
+
+def _pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
+    """Return (rows, columns) of one number for both, or of two."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != 2:
+            raise ValueError(f"{name}: must be one whole number or (rows, columns), got {value!r}")
+        rows, columns = value
+    else:
+        rows = columns = value
+    return as_count(name, rows, minimum), as_count(name, columns, minimum)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool):
+        raise TypeError(f"{name}: must be True or False, got {value!r}")
+    return bool(value)
+
+
+def _set(layer: Layer, name: str, value: Any) -> None:
+    """Give a field its checked value while the frozen layer is made."""
+    object.__setattr__(layer, name, value)
+
+
+def _require_maps(layer: Layer, shape: Shape) -> Shape:
+    if len(shape) != 3:
+        raise ValueError(
+            f"it takes maps (C, H, W), not vectors of {_sizes(shape)}; put it before Flatten()"
+        )
+    return shape
+
+
+def _sizes(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _with_bias(weight_shape: Shape, bias: bool) -> dict[str, Shape]:
+    return {"weight": weight_shape, **({"bias": weight_shape[:1]} if bias else {})}
+
+
+def _drawn(
+    shapes: Mapping[str, Shape], rng: np.random.Generator, feeds_relu: bool
+) -> dict[str, Any]:
+    """Draw the weight with variance 2 / fan-in if a ReLU follows, else 1 / fan-in; the bias is 0."""
+    shape = shapes["weight"]
+    deviation = math.sqrt((2.0 if feeds_relu else 1.0) / math.prod(shape[1:]))
+    weight = rng.normal(0.0, deviation, shape)
+    return {name: weight if name == "weight" else 0.0 for name in shapes}
+
+
+def _named(gradients: Sequence[FloatArray]) -> dict[str, FloatArray]:
+    return dict(zip(("weight", "bias"), gradients, strict=False))
