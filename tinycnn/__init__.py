@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tinycnn.augmentation import Augmentation
-from tinycnn.callbacks import Callback, EarlyStopping, History
-from tinycnn.contract import train
+from tinycnn.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU
 from tinycnn.network import CNN
-from tinycnn.optim import SGD, Adam, AdamW, Optimizer
-from tinycnn.schedules import OneCycle, cosine_decay, linear_decay
-from tinycnn.training import evaluate, fit
+from tinycnn.training.augmentation import Augmentation
+from tinycnn.training.callbacks import Callback, EarlyStopping, History
+from tinycnn.training.contract import train
+from tinycnn.training.fitting import evaluate, fit
+from tinycnn.training.optim import SGD, Adam, AdamW, Optimizer
+from tinycnn.training.schedules import OneCycle, cosine_decay, linear_decay
+from tinycnn.training.split import stratified_split
 
 if TYPE_CHECKING:
-    from tinycnn.checkpoint import Checkpoint
     from tinycnn.data import Dataset, load, load_digits
-    from tinycnn.model_file import load_model, save_model
+    from tinycnn.files.checkpoint import Checkpoint
+    from tinycnn.files.model import load_model, save_model
 
 __version__ = "0.1.0"
 
@@ -27,11 +29,18 @@ __all__ = [
     "Augmentation",
     "Callback",
     "Checkpoint",
+    "Conv",
     "Dataset",
+    "Dropout",
     "EarlyStopping",
+    "Flatten",
     "History",
+    "Layer",
+    "Linear",
+    "MaxPool",
     "OneCycle",
     "Optimizer",
+    "ReLU",
     "cosine_decay",
     "evaluate",
     "fit",
@@ -40,18 +49,19 @@ __all__ = [
     "load_digits",
     "load_model",
     "save_model",
+    "stratified_split",
     "train",
 ]
 
 # What works on files brings readers for zip, gzip and JSON along, and is imported when it is asked
 # for: it would double the time that importing tinycnn takes.
 _ON_DEMAND = {
-    "Checkpoint": "tinycnn.checkpoint",
+    "Checkpoint": "tinycnn.files.checkpoint",
     "Dataset": "tinycnn.data",
     "load": "tinycnn.data",
     "load_digits": "tinycnn.data",
-    "load_model": "tinycnn.model_file",
-    "save_model": "tinycnn.model_file",
+    "load_model": "tinycnn.files.model",
+    "save_model": "tinycnn.files.model",
 }
 
 

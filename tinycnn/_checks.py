@@ -124,6 +124,13 @@ def as_count(name: str, value: Any, minimum: int) -> int:
     return int(number)
 
 
+def as_flag(name: str, value: Any) -> bool:
+    """Return value as a bool; only True and False are taken."""
+    if not isinstance(value, (bool, np.bool)):
+        raise TypeError(f"{name}: must be True or False, got {value!r}")
+    return bool(value)
+
+
 def as_seed(name: str, value: Any) -> int | None:
     """Return value as a seed for random numbers: a whole number of at least 0, or None."""
     return None if value is None else as_count(name, value, 0)
@@ -149,3 +156,17 @@ def as_number(name: str, value: Any) -> int | float:
         return float(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: must be a real number, got {value!r}") from error
+
+
+def as_weights(name: str, values: Any, length: int, what: str) -> npt.NDArray[np.float64]:
+    """Return one weight for each of a number of images or classes as float64, checked."""
+    array = as_array(name, values).astype(np.float64)
+    require_ndim(name, array, 1)
+    if len(array) != length:
+        plural = "es" if what == "class" else "s"
+        raise ValueError(f"{name}: {length} {what}{plural} need as many weights, got {len(array)}")
+    require_finite(name, array, array.dtype)
+    if (array < 0).any():
+        first = int((array < 0).argmax())
+        raise ValueError(f"{name}: must not be negative, got {name}[{first}] = {array[first]}")
+    return array

@@ -149,8 +149,9 @@ def moments(
     return mean[0] + center, np.sqrt(variance)
 
 
-def slabs(images: npt.NDArray[Any]) -> Iterator[slice]:
-    """Cut images into consecutive slices of bounded size, which depends on their shape alone."""
-    fitting = SLAB_VALUES // max(1, math.prod(images.shape[1:]))
-    size = min(SLAB_IMAGES, max(LEAST_SLAB_IMAGES, fitting))
+def slabs(images: npt.NDArray[Any], size: int | None = None) -> Iterator[slice]:
+    """Cut images into consecutive slices of a size, by default one that bounds their values."""
+    if size is None:
+        fitting = SLAB_VALUES // max(1, math.prod(images.shape[1:]))
+        size = min(SLAB_IMAGES, max(LEAST_SLAB_IMAGES, fitting))
     return (slice(i, min(i + size, len(images))) for i in range(0, len(images), size))

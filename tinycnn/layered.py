@@ -16,6 +16,11 @@ from tinycnn._checks import FloatArray
 from tinycnn.architecture import Architecture, Step
 from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
 from tinycnn.inputs import Examples, Inputs, first_layer_input, move_images, slabs
+from tinycnn.parameters import Parameters
+
+
+# Values of all layers' outputs that a slab of images may have.
+STATE_VALUES = 2**22
 
 
 class LayeredState(NamedTuple):
@@ -36,6 +41,12 @@ class LayeredPath:
     def __init__(self, architecture: Architecture, dtype: np.dtype[Any]) -> None:
         self.architecture = architecture
         self.dtype = dtype
+
+    @property
+    def slab_images(self) -> int:
+        """How many images to compute at a time where memory is not to grow with their number."""
+        values = sum(math.prod(step.output_shape) for step in self.architecture.steps)
+        return max(1, STATE_VALUES // values)
 
     def forward(
         self,
@@ -64,9 +75,9 @@ class LayeredPath:
 
     def backward(self, dlogits: FloatArray, state: LayeredState) -> FloatArray:
         """Compute the gradient (n_parameters,), given that of the logits (N, n_classes)."""
-        gradient = np.empty(self.architecture.n_parameters, self.dtype)
+        flat = np.empty(self.architecture.n_parameters, self.dtype)
+        gradient = Parameters(flat, self.architecture.parameter_shapes)
         steps, dx = self.architecture.steps, dlogits
-        views = named_views(gradient, self.architecture.parameter_shapes)
         for i in reversed(range(len(steps))):
             layer, cache = steps[i].layer, state.caches[i]
             if i > 0:
@@ -74,8 +85,8 @@ class LayeredPath:
             else:
                 gradients = layer.backward_parameters(dx, cache)
             for part, value in gradients.items():
-                views[f"{steps[i].name}.{part}"][...] = value
-        return gradient
+                gradient[f"{steps[i].name}.{part}"][...] = value
+        return flat
 
     def logits(
         self, flat: FloatArray, inputs: Inputs, n_threads: int | None = None
@@ -112,12 +123,9 @@ class LayeredPath:
         return outputs, all_finite
 
     def _with_parameters(self, flat: FloatArray) -> list[tuple[Step, dict[str, FloatArray]]]:
-        """Pair each step with its parameters, under the names that its layer knows."""
-        views = named_views(flat, self.architecture.parameter_shapes)
-        return [
-            (step, {name.removeprefix(f"{step.name}."): views[name] for name in step.parameter_shapes})
-            for step in self.architecture.steps
-        ]
+        """Pair each step with its parameters."""
+        parameters = Parameters(flat, self.architecture.parameter_shapes)
+        return [(step, parameters.of(step.name)) for step in self.architecture.steps]
 
 
 class LayeredGradients:
@@ -181,14 +189,3 @@ class LayeredBatches:
         )
         gradient = path.backward(cross_entropy_backward(1.0, cache), state)
         return loss, gradient, float(len(images) if counts is None else counts.sum())
-
-
-def named_views(flat: FloatArray, shapes: dict[str, tuple[int, ...]]) -> dict[str, FloatArray]:
-    """Cut a flat vector into consecutive arrays of the given shapes that share its memory."""
-    views = {}
-    start = 0
-    for name, shape in shapes.items():
-        stop = start + math.prod(shape)
-        views[name] = flat[start:stop].reshape(shape)
-        start = stop
-    return views

@@ -38,10 +38,10 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import numpy as np
 
 from tinycnn import functional
-from tinycnn._checks import FloatArray, as_count, as_number
+from tinycnn._checks import FloatArray, as_count, as_flag, as_number
 
 Shape: TypeAlias = tuple[int, ...]
-Parameters: TypeAlias = Mapping[str, FloatArray]
+LayerParameters: TypeAlias = Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Layer:
         return dict.fromkeys(self.parameter_shapes(input_shape), 0.0)
 
     def forward(
-        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, Any]:
         """Compute the layer's output for a batch.
 
@@ -208,7 +208,7 @@ class Conv(Layer):
     def __post_init__(self) -> None:
         _set(self, "filters", as_count("Conv: filters", self.filters, 1))
         _set(self, "kernel_size", _pair("Conv: kernel_size", self.kernel_size, 1))
-        _set(self, "bias", _flag("Conv: bias", self.bias))
+        _set(self, "bias", as_flag("Conv: bias", self.bias))
         if self.padding == "same":
             return
         if isinstance(self.padding, str):
@@ -250,7 +250,7 @@ class Conv(Layer):
         return _drawn(self.parameter_shapes(input_shape), rng, feeds_relu)
 
     def forward(
-        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, functional.Conv2dCache]:
         """See :func:`tinycnn.functional.conv2d_forward`."""
         return functional.conv2d_forward(x, **parameters, padding=self.padding)
@@ -277,7 +277,7 @@ class ReLU(Layer):
     """``max(x, 0)``, as ``torch.nn.ReLU``: keeps the shape."""
 
     def forward(
-        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """See :func:`tinycnn.functional.relu_forward`."""
         return functional.relu_forward(x)
@@ -308,7 +308,7 @@ class MaxPool(Layer):
         return C, H // 2, W // 2
 
     def forward(
-        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, functional.MaxPool2dCache]:
         """See :func:`tinycnn.functional.max_pool2d_forward`."""
         return functional.max_pool2d_forward(x)
@@ -346,7 +346,7 @@ class Dropout(Layer):
         _set(self, "rate", float(rate))
 
     def forward(
-        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, FloatArray | None]:
         """Multiply by a random mask of 0 and 1 / (1 - rate), if there is an rng."""
         if rng is None:
@@ -372,7 +372,7 @@ class Flatten(Layer):
         return (math.prod(input_shape),)
 
     def forward(
-        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, Shape]:
         """Reshape, in the order channel, row, column."""
         return x.reshape(len(x), -1), x.shape
@@ -401,7 +401,7 @@ class Linear(Layer):
 
     def __post_init__(self) -> None:
         _set(self, "units", as_count("Linear: units", self.units, 1))
-        _set(self, "bias", _flag("Linear: bias", self.bias))
+        _set(self, "bias", as_flag("Linear: bias", self.bias))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return (units,) of an input of (F,)."""
@@ -420,7 +420,7 @@ class Linear(Layer):
         return _drawn(self.parameter_shapes(input_shape), rng, feeds_relu)
 
     def forward(
-        self, x: FloatArray, parameters: Parameters, rng: np.random.Generator | None = None
+        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, functional.LinearCache]:
         """See :func:`tinycnn.functional.linear_forward`."""
         return functional.linear_forward(x, **parameters)
@@ -442,12 +442,6 @@ def _pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
     else:
         rows = columns = value
     return as_count(name, rows, minimum), as_count(name, columns, minimum)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool):
-        raise TypeError(f"{name}: must be True or False, got {value!r}")
-    return bool(value)
 
 
 def _set(layer: Layer, name: str, value: Any) -> None:

@@ -11,7 +11,6 @@ One file per format. Every reader ends in a `Dataset`, checked once in `dataset.
     image_file.py    read_image        one picture, through Pillow
     image_folder.py  load_image_folder one subfolder per class
     sources.py       load, parts       which of these a path is
-    split.py         stratified_split  holding images out for testing
 
 Scaling
 -------
@@ -28,7 +27,6 @@ from .idx import is_idx, read_idx
 from .image_file import read_image
 from .image_folder import load_image_folder
 from .sources import load, parts
-from .split import stratified_split
 
 __all__ = [
     "Dataset",
@@ -39,5 +37,4 @@ __all__ = [
     "parts",
     "read_idx",
     "read_image",
-    "stratified_split",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from .archive import open_archive, read_array
+from tinycnn.files.archive import open_archive, read_array
 from .dataset import Dataset, make_dataset
 
 ZIP_MAGIC = b"PK"

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import as_count
-from tinycnn.callbacks import Callback, History, TrainingState
-from tinycnn.data.archive import open_archive, read_array, write_archive
-from tinycnn.model_file import as_metadata, describe, model_entries, read_metadata, read_model
+from tinycnn._checks import as_count, as_flag
+from tinycnn.files.archive import open_archive, read_array, write_archive
+from tinycnn.files.model import as_metadata, describe, model_entries, read_metadata, read_model
 from tinycnn.network import CNN
+from tinycnn.training.callbacks import Callback, History, TrainingState
+from tinycnn.training.schedules import constant
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 was written before networks were lists of layers
 METADATA_KEY = "checkpoint"
 
 # Of a larger array, about so many bytes are looked at, spread over all of it.
@@ -46,32 +47,47 @@ class Checkpoint(Callback):
         Usually ends in ``.npz``; taken as it is. What is there is overwritten.
     every : int
         Write after so many epochs, and after the last.
+    resume : bool
+        Whether ``fit`` goes on from the file, if there is one: epochs are counted from the start
+        of the training that wrote it, and the result is that of one without a break, bit for bit
+        on one machine. Network and optimiser get the state that the file holds; all other
+        arguments of ``fit`` must be what they were, but for ``n_threads``, ``verbose``, callbacks
+        that have no state, and, where the schedule is constant, ``epochs``. Without a file,
+        training starts anew.
 
     Raises
     ------
     FileNotFoundError
         If the folder does not exist, before training begins.
+    ValueError
+        If the file to resume from is no checkpoint, is damaged, or comes from a training with
+        other arguments, which the message names; network and optimiser are unchanged then.
 
     Examples
     --------
     Run again after it was interrupted, this goes on where it stopped::
 
-        run = Path("run.npz")
-        tinycnn.fit(net, images, labels, epochs=50, callbacks=[tinycnn.Checkpoint(run)],
-                    resume=run if run.exists() else None)
+        tinycnn.fit(net, images, labels, epochs=50,
+                    callbacks=tinycnn.Checkpoint("run.npz", resume=True))
     """
 
-    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        self.path = Path(path)
-        self.every = as_count("every", every, 1)
+    def __init__(self, path: str | os.PathLike[str], every: int = 1, resume: bool = False) -> None:
+        try:
+            self.path = Path(path)
+        except TypeError as error:
+            raise TypeError(f"Checkpoint: path: must be a path, got {path!r}") from error
+        self.every = as_count("Checkpoint: every", every, 1)
+        self.resume = as_flag("Checkpoint: resume", resume)
         self._arguments: dict[str, str] = {}
 
-    def on_fit_begin(self, state: TrainingState) -> None:
-        """Note what training was called with."""
+    def before_fit(self, state: TrainingState) -> None:
+        """Note what training was called with; restore what the file holds, if asked to."""
         folder = self.path.parent
         if not folder.is_dir():
             raise FileNotFoundError(f"Checkpoint: there is no folder {folder}; make it first")
         self._arguments = _described(state.arguments)
+        if self.resume and self.path.exists():
+            _restore(state, self.path)
 
     def after_epoch(self, state: TrainingState) -> None:
         """Write the file, if it is time."""
@@ -79,25 +95,11 @@ class Checkpoint(Callback):
             write_archive(self.path, _entries(state, self._arguments))
 
 
-def restore(state: TrainingState, path: str | os.PathLike[str]) -> None:
-    """Bring a training that is about to begin to where a checkpoint was written.
+def _restore(state: TrainingState, path: Path) -> None:
+    """Bring a training that is about to begin, of the same arguments, to where one was written.
 
-    Parameters
-    ----------
-    state : TrainingState
-        Of the same arguments; changed in place, with its network, optimiser and callbacks.
-    path : path-like
-        A file that :class:`Checkpoint` has written.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no checkpoint, is damaged, was written by a later version, or by a training with
-        other arguments, which the message names. Network and optimiser are unchanged then.
+    The state is changed in place, with its network, optimiser and callbacks, once all is checked.
     """
-    path = Path(path)
     contents = _read(path)
     _require_same_arguments(path, contents, state)
     _require_epochs(path, contents, state)
@@ -238,7 +240,7 @@ def _require_epochs(path: Path, contents: _Contents, state: TrainingState) -> No
             f"epochs: {path} has {contents.epoch} epochs done, got epochs={state.epochs}; they are "
             f"counted from the start: give at least {contents.epoch}"
         )
-    if state.arguments["schedule"] is not None and state.epochs != contents.epochs:
+    if state.arguments["schedule"] is not constant and state.epochs != contents.epochs:
         raise ValueError(
             f"epochs: the schedule of {path} is spread over {contents.epochs} epochs, got "
             f"epochs={state.epochs}; give epochs={contents.epochs}"
@@ -254,7 +256,7 @@ def _require_order(path: Path, order: npt.NDArray[Any], state: TrainingState) ->
         and order.max() < n_images
         and len(np.unique(order)) == len(order)
     ):
-        raise ValueError(f"{path}: damaged: its order is none of {len(state.order)} images")
+        raise ValueError(f"{path}: damaged: its order must be distinct indices of {len(state.order)} images")
 
 
 def _restore_callbacks(path: Path, contents: _Contents, state: TrainingState) -> None:

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from .bounded import read_bounded
-from .dataset import Array
+from tinycnn.files.bounded import read_bounded
+
 
 # NumPy's own limit for a header it will parse is 10,000 characters; plain arrays need 128.
 _MAX_HEADER_BYTES = 10_240
@@ -45,6 +45,9 @@ _ZIP_ERRORS = (
     RuntimeError,
     ValueError,
 )
+
+
+Array = NDArray[Any]
 
 
 class _Header(NamedTuple):

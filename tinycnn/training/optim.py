@@ -22,6 +22,7 @@ from tinycnn._checks import (
     FLOAT_TYPES,
     FloatArray,
     as_count,
+    as_flag,
     as_float_array,
     as_number,
     as_rate,
@@ -96,7 +97,7 @@ class Optimizer(ABC):
         return {"n_steps": np.array(self._n_steps), **sums}
 
     def set_state(self, state: Mapping[str, npt.ArrayLike]) -> None:
-        """Go on from a state, to the bit as the optimiser would have that it was taken from.
+        """Restore a state; later steps equal the original optimiser's bit for bit.
 
         Parameters
         ----------
@@ -203,14 +204,12 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(lr, weight_decay)
         self.momentum = _as_decay("momentum", momentum)
-        if not isinstance(nesterov, (bool, np.bool)):
-            raise TypeError(f"nesterov: must be True or False, got {nesterov!r}")
+        self.nesterov = as_flag("nesterov", nesterov)
         if nesterov and not self.momentum:
             raise ValueError(
                 "nesterov: needs a momentum above 0, got momentum=0; set momentum=0.9, say, "
                 "or nesterov=False"
             )
-        self.nesterov = bool(nesterov)
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that make such an optimiser, by name."""

@@ -1,9 +1,9 @@
 """Model files: a network as one NPZ archive, without pickle.
 
 The archive holds each parameter under its name (``conv1.weight``, ...) and, under ``tinycnn``,
-the rest as JSON: a format version, the architecture, the dtype, how input is scaled and
-standardised, and the names of the classes. A loaded network therefore predicts from raw images,
-bit for bit, what the saved one did, and loading runs no code from the file.
+the rest as JSON: a format version, the shape of an image, the layers by kind and arguments, the
+dtype, how input is scaled, and the names of the classes. A loaded network therefore predicts from
+raw images, bit for bit, what the saved one did, and loading runs no code from the file.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn.architecture import Architecture, make_architecture
-from tinycnn.data.archive import open_archive, read_array, write_archive
+from tinycnn.architecture import Architecture
+from tinycnn.files.archive import open_archive, read_array, write_archive
+from tinycnn.layers import describe_layer, make_layer
 from tinycnn.network import CNN
 
-# Version 1 knew neither hidden layers nor padded or standardised input.
-FORMAT_VERSION = 2
+# Versions 1 and 2, in which a network was no list of layers, were never released.
+FORMAT_VERSION = 3
 METADATA_KEY = "tinycnn"
 
 # Bytes are divided by this on their way in. It stands in the file so that a later version that
@@ -90,7 +91,8 @@ def is_model_file(path: str | os.PathLike[str]) -> bool:
 def describe(net: CNN) -> dict[str, Any]:
     """Tell all of a network but the values of its parameters, ready for JSON."""
     return {
-        "architecture": net.architecture._asdict(),
+        "image_shape": net.architecture.image_shape,
+        "layers": [describe_layer(layer) for layer in net.layers],
         "dtype": str(net.flat.dtype),
         "byte_scale": BYTE_SCALE,
         "class_names": net.class_names,
@@ -115,13 +117,19 @@ def read_model(archive: zipfile.ZipFile, path: Path) -> CNN:
         name: _read_parameter(archive, path, name, metadata.get("dtype"), shape)
         for name, shape in architecture.parameter_shapes.items()
     }
-    net = _make_network(path, metadata, architecture)
+    C = architecture.image_shape[0]
+    mean = _read_numbers(path, metadata, "input_mean", C, -math.inf)
+    std = _read_numbers(path, metadata, "input_std", C, 0)
+    with _no_network(path):
+        net = CNN(
+            architecture.image_shape,
+            architecture.layers,
+            dtype=metadata["dtype"],
+            class_names=metadata["class_names"],
+        )
     for name, values in parameters.items():
         net.parameters[name][...] = values
-    if metadata["format_version"] > 1:
-        C = len(net.input_mean)
-        net.input_mean[...] = _read_numbers(path, metadata, "input_mean", C, -math.inf)
-        net.input_std[...] = _read_numbers(path, metadata, "input_std", C, 0)
+    net.set_scaling(mean, std)
     return net
 
 
@@ -130,28 +138,30 @@ def as_metadata(description: dict[str, Any], version: int) -> npt.NDArray[np.str
     return np.array([json.dumps({"format_version": version, **description})])
 
 
-def read_metadata(archive: zipfile.ZipFile, path: Path, key: str, newest: int) -> dict[str, Any]:
-    """Read the description under a key, and refuse formats newer than the newest known one."""
+def read_metadata(
+    archive: zipfile.ZipFile, path: Path, key: str, format_version: int
+) -> dict[str, Any]:
+    """Read the description under a key, and refuse other versions of its format."""
     entry = read_array(archive, path, key)
     try:
         metadata = json.loads(str(entry[0]))
         version = metadata["format_version"]
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(f"{path}: damaged: its description cannot be read: {error}") from error
-    if version not in range(1, newest + 1):
+    if version != format_version:
         raise ValueError(
-            f"{path}: has format version {version}, this tinycnn reads up to {newest}: "
-            "install the version of tinycnn that wrote it, or a later one"
+            f"{path}: has format version {version}, this tinycnn reads {format_version}: "
+            + ("train it again" if version in range(format_version) else "install a later tinycnn")
         )
     return dict(metadata)
 
 
 @contextmanager
 def _no_network(path: Path) -> Iterator[None]:
-    """Say of which file it is that an architecture is wrong."""
+    """Name the file whose architecture is wrong."""
     try:
         yield
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: damaged: its architecture makes no network: {error}") from error
 
 
@@ -163,16 +173,8 @@ def _read_architecture(path: Path, metadata: dict[str, Any]) -> Architecture:
             "install the version of tinycnn that wrote it"
         )
     with _no_network(path):
-        described = Architecture(**metadata["architecture"])
-        return make_architecture(
-            described.image_shape,
-            described.channels,
-            list(described.kernel_sizes),
-            described.n_classes,
-            described.bias,
-            described.hidden,
-            described.padding,
-        )
+        layers = [make_layer(description) for description in metadata["layers"]]
+        return Architecture(metadata["image_shape"], tuple(layers))
 
 
 def _read_parameter(
@@ -188,22 +190,6 @@ def _read_parameter(
             f"needs {dtype} {shape}"
         )
     return values
-
-
-def _make_network(path: Path, metadata: dict[str, Any], architecture: Architecture) -> CNN:
-    """Build a network of the described architecture, its parameters still to be filled."""
-    with _no_network(path):
-        return CNN(
-            architecture.image_shape,
-            architecture.channels,
-            list(architecture.kernel_sizes),
-            architecture.n_classes,
-            architecture.bias,
-            metadata["dtype"],
-            class_names=metadata["class_names"],
-            hidden=architecture.hidden,
-            padding=architecture.padding,
-        )
 
 
 def _read_numbers(

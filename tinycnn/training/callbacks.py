@@ -1,20 +1,18 @@
-"""What can look on while a network trains, and stop it: callbacks, and the progress display."""
+"""Callbacks: what is told of every batch and epoch of a training, and can stop it."""
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tinycnn._checks import FloatArray, as_count, as_rate
-
-if TYPE_CHECKING:
-    from tinycnn.network import CNN
-    from tinycnn.optim import Optimizer
+from tinycnn.network import CNN
+from tinycnn.training.optim import Optimizer
 
 MONITORS = ("validation_loss", "validation_accuracy", "train_loss")
 
@@ -44,20 +42,14 @@ class History:
         return f"History({lists})"
 
 
+@dataclass
 class TrainingState:
-    """What a callback gets to see.
+    """What a callback gets to see of a training.
 
     Attributes
     ----------
     net : CNN
         The network in training.
-    history : History
-    epoch : int
-        The epoch at hand, counted from 1. Before the first one, the number of epochs done already:
-        0, unless training is resumed.
-    epochs : int
-        How many there will be at most.
-    batches_per_epoch : int
     optimizer : Optimizer
     rng : numpy.random.Generator
         All that is random in training is drawn from it.
@@ -65,41 +57,36 @@ class TrainingState:
         Indices of the images that train, in the order of the epoch.
     validation : (images, labels) or None
         What is measured after every epoch.
-    callbacks : sequence of Callback
+    callbacks : tuple of Callback
         All that are told.
-    arguments : dict
+    epochs : int
+        How many there will be at most.
+    batches_per_epoch : int
+    arguments : mapping
         What else was given to ``fit`` and changes its result, by name.
+    history : History
+    epoch : int
+        The epoch at hand, counted from 1. Before the first one, the number of epochs done already:
+        0, unless training is resumed.
     stopping : bool
         Whether a callback has asked to stop.
+    undone : bool
+        Whether training has diverged, and its network has its first parameters again.
     """
 
-    def __init__(
-        self,
-        net: CNN,
-        history: History,
-        epoch: int,
-        epochs: int,
-        batches_per_epoch: int,
-        *,
-        optimizer: Optimizer,
-        rng: np.random.Generator,
-        order: npt.NDArray[np.int64],
-        validation: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
-        callbacks: Sequence[Callback],
-        arguments: dict[str, Any],
-    ) -> None:
-        self.net = net
-        self.history = history
-        self.epoch = epoch
-        self.epochs = epochs
-        self.batches_per_epoch = batches_per_epoch
-        self.optimizer = optimizer
-        self.rng = rng
-        self.order = order
-        self.validation = validation
-        self.callbacks = callbacks
-        self.arguments = arguments
-        self.stopping = False
+    net: CNN
+    optimizer: Optimizer
+    rng: np.random.Generator
+    order: npt.NDArray[np.int64]
+    validation: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None
+    callbacks: tuple[Callback, ...]
+    epochs: int
+    batches_per_epoch: int
+    arguments: Mapping[str, Any]
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    stopping: bool = False
+    undone: bool = False
 
     @property
     def over(self) -> bool:
@@ -110,9 +97,12 @@ class TrainingState:
 class Callback:
     """Base of all callbacks: override what you need, the rest does nothing.
 
-    One that remembers something from epoch to epoch, on which its deeds depend, overrides
-    :meth:`state` and :meth:`set_state` so that it survives in a checkpoint.
+    A callback whose behaviour depends on earlier epochs must override :meth:`state` and
+    :meth:`set_state`, or a resumed fit forgets it.
     """
+
+    def before_fit(self, state: TrainingState) -> None:
+        """Called before any callback's :meth:`on_fit_begin`; may restore an earlier training."""
 
     def on_fit_begin(self, state: TrainingState) -> bool | None:
         """Called once before the first epoch. Return True if there is nothing left to train."""
@@ -124,7 +114,7 @@ class Callback:
         """Called after every epoch, its history recorded. Return True to stop training."""
 
     def after_epoch(self, state: TrainingState) -> None:
-        """Called when every callback has had its :meth:`on_epoch_end`."""
+        """Called after every epoch, once all callbacks have had their :meth:`on_epoch_end`."""
 
     def on_fit_end(self, state: TrainingState) -> None:
         """Called once at the end, however training ended: also after an exception."""
@@ -134,7 +124,7 @@ class Callback:
         return {}
 
     def set_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Go on from a state, given as arrays, before the :meth:`on_fit_begin` of a resumed fit."""
+        """Restore a state, given as arrays, before the :meth:`on_fit_begin` of a resumed fit."""
 
 
 class EarlyStopping(Callback):
@@ -204,8 +194,7 @@ class EarlyStopping(Callback):
 
     def on_fit_end(self, state: TrainingState) -> None:
         """Give the best parameters back, unless training was undone."""
-        undone = state.history.train_loss and not math.isfinite(state.history.train_loss[-1])
-        if self._best_flat is not None and not undone:
+        if self._best_flat is not None and not state.undone:
             state.net.flat = self._best_flat
         self._best_flat = None
 
@@ -222,7 +211,7 @@ class EarlyStopping(Callback):
         return remembered
 
     def set_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Go on from a state, with the same or another patience.
+        """Restore a state; patience may be another.
 
         Raises
         ------
@@ -249,62 +238,3 @@ class EarlyStopping(Callback):
 
     def _out_of_patience(self, state: TrainingState) -> bool:
         return state.epoch - self.best_epoch >= self.patience
-
-
-def progress() -> Callback:
-    """Return the best display at hand: a tqdm bar where tqdm is installed, else plain lines."""
-    try:
-        import tqdm
-    except ImportError:
-        return ProgressLines(sys.stderr)
-    return ProgressBar(tqdm.tqdm)
-
-
-class ProgressLines(Callback):
-    """Writes one line an epoch."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def on_epoch_end(self, state: TrainingState) -> None:
-        """Write the epoch's line."""
-        width = len(str(state.epochs))
-        line = f"epoch {state.epoch:{width}}/{state.epochs}  {_summary(state.history)}"
-        print(f"{line}  {state.history.seconds[-1]:.2f} s", file=self._stream, flush=True)
-
-
-class ProgressBar(Callback):
-    """Shows one bar over all batches of all epochs, with the last epoch's numbers beside it."""
-
-    def __init__(self, tqdm: Any) -> None:
-        self._tqdm = tqdm
-        self._bar: Any = None
-
-    def on_fit_begin(self, state: TrainingState) -> None:
-        """Open the bar."""
-        done, total = (n * state.batches_per_epoch for n in (state.epoch, state.epochs))
-        self._bar = self._tqdm(total=total, initial=done, unit="batch", dynamic_ncols=True)
-
-    def on_batch_end(self, state: TrainingState) -> None:
-        """Move the bar by one batch."""
-        self._bar.update()
-
-    def on_epoch_end(self, state: TrainingState) -> None:
-        """Show the epoch's numbers."""
-        self._bar.set_description(f"epoch {state.epoch}/{state.epochs}", refresh=False)
-        self._bar.set_postfix_str(_summary(state.history))
-
-    def on_fit_end(self, state: TrainingState) -> None:
-        """Leave the bar as it stands."""
-        self._bar.close()
-
-
-def _summary(history: History) -> str:
-    """One epoch in a few words: the loss, and the validation numbers if there are any."""
-    text = f"loss {history.train_loss[-1]:.4f}"
-    if history.validation_accuracy:
-        text += (
-            f"  validation loss {history.validation_loss[-1]:.4f}"
-            f"  accuracy {history.validation_accuracy[-1]:.2%}"
-        )
-    return text

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray, as_array, as_rate, require_finite, require_ndim
+from tinycnn._checks import FloatArray, as_rate, as_weights
 
 # Of the weights of all images: within these no product with a loss overflows, and no quotient.
 LEAST_TOTAL, MOST_TOTAL = 1e-200, 1e200
@@ -53,7 +53,7 @@ def image_weights(
         return None
     weights = np.ones(len(labels))
     if sample_weight is not None:
-        weights *= checked_weights("sample_weight", sample_weight, len(labels), "image")
+        weights *= as_weights("sample_weight", sample_weight, len(labels), "image")
     with np.errstate(over="ignore", invalid="ignore"):
         if class_weight is not None:
             counts = np.bincount(labels[training], weights[training], n_classes)
@@ -62,7 +62,7 @@ def image_weights(
     if not LEAST_TOTAL <= total <= MOST_TOTAL:
         raise ValueError(
             "sample_weight, class_weight: the weights of the images to train on add up to "
-            f"{total:g}; only their ratios count, so let some of them be about 1"
+            f"{total:g}; only their ratios count: rescale them so that some are about 1"
         )
     return weights
 
@@ -86,7 +86,7 @@ def _class_weights(
                 )
             result[int(label)] = as_rate(f"class_weight[{label}]", weight)
         return result
-    return checked_weights("class_weight", class_weight, n_classes, "class")
+    return as_weights("class_weight", class_weight, n_classes, "class")
 
 
 def _balanced_weights(counts: npt.NDArray[Any]) -> FloatArray:
@@ -95,17 +95,3 @@ def _balanced_weights(counts: npt.NDArray[Any]) -> FloatArray:
     result = np.zeros(len(counts))
     result[present] = counts.sum() / (present.sum() * counts[present])
     return result
-
-
-def checked_weights(name: str, values: Any, length: int, what: str) -> npt.NDArray[np.float64]:
-    """Return one weight for each of a number of images or classes as float64, checked."""
-    array = as_array(name, values).astype(np.float64)
-    require_ndim(name, array, 1)
-    if len(array) != length:
-        plural = "es" if what == "class" else "s"
-        raise ValueError(f"{name}: {length} {what}{plural} need as many weights, got {len(array)}")
-    require_finite(name, array, array.dtype)
-    if (array < 0).any():
-        first = int((array < 0).argmax())
-        raise ValueError(f"{name}: must not be negative, got {name}[{first}] = {array[first]}")
-    return array

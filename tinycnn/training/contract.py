@@ -17,8 +17,11 @@ from tinycnn._checks import (
     require_finite,
     require_ndim,
 )
-from tinycnn.engine import BatchGradients, Pixels, slabs
+from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
+from tinycnn.inputs import slabs
+from tinycnn.layers import Conv, Flatten, Linear, MaxPool, ReLU
 from tinycnn.network import CNN
+from tinycnn.parameters import Parameters
 
 
 def train(
@@ -67,48 +70,47 @@ def train(
     TypeError
         For arrays or numbers of another kind (complex, object, strings).
     """
-    images = as_array("x", x)
+    x = as_array("x", x)
     w_conv, w_fc = _contract_weights(w_conv, w_fc)
-    net = _contract_network(images, w_conv, w_fc)
-    labels = as_labels("y", y, net.architecture.n_classes)
-    if len(labels) != len(images):
-        raise ValueError(f"y: x has {len(images)} images, y has {len(labels)} labels")
+    net = _contract_network(x, w_conv, w_fc)
+    y = as_labels("y", y, net.architecture.n_classes)
+    N = len(x)
+    if len(y) != N:
+        raise ValueError(f"y: x has {N} images, y has {len(y)} labels")
     lr, n_epochs = as_rate("lr", lr), as_count("n_epochs", n_epochs, 0)
-
-    for slab in slabs(images):
-        require_finite("x", images[slab], net.flat.dtype, slab.start)
-
+    for part in slabs(x):
+        require_finite("x", x[part], net.flat.dtype, part.start)
     if lr == 0:
         return w_fc.copy()
-    with BatchGradients(net.engine, net.flat) as gradients:
-        for _ in range(n_epochs):
-            gradient = _full_batch_gradient(gradients, images, labels)
-            gradient[: w_conv.size] /= len(images)  # the contract's second division by N
-            with np.errstate(over="ignore", invalid="ignore"):  # a huge lr is the caller's choice
-                net.flat -= (lr * gradient).astype(net.flat.dtype)
-    return np.ascontiguousarray(net.parameters["fc.weight"].T)
+
+    w_conv, w_fc = net.parameters["conv1.weight"], net.parameters["linear1.weight"]
+    for _ in range(n_epochs):
+        dw_conv, dw_fc = _mean_gradients(net, x, y)
+        with np.errstate(over="ignore", invalid="ignore"):  # a huge lr is the caller's choice
+            w_conv -= lr * (dw_conv / N)  # the contract's second division by N
+            w_fc -= lr * dw_fc
+    return np.ascontiguousarray(w_fc.T)
 
 
-def _full_batch_gradient(
-    gradients: BatchGradients, images: npt.NDArray[Any], labels: npt.NDArray[Any]
-) -> FloatArray:
-    """Compute the gradient of the mean loss of all images, each pixel taken as it is."""
-    parts = (_slab_gradient(gradients, images[i], labels[i], len(images)) for i in slabs(images))
-    total = next(parts)
-    for gradient in parts:
-        total += gradient
-    return total
+def _mean_gradients(net: CNN, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> list[FloatArray]:
+    """Compute dw_conv and dw_fc of the mean loss of all images, summed in float64.
+
+    The images go through the network some at a time, so that memory does not grow with N.
+    """
+    total = np.zeros(net.flat.size)
+    for part in slabs(x, net.path.slab_images):
+        logits, state = net.forward(_as_floats(x[part]))  # conv2d, ReLU, max pool, linear
+        _, cache = cross_entropy_forward(logits, y[part])  # softmax, and the loss: the part's mean
+        dlogits = cross_entropy_backward(len(logits) / len(x), cache)  # (softmax - one_hot) / N
+        total += net.backward(dlogits, state).flat
+    return list(Parameters(total, net.architecture.parameter_shapes).values())
 
 
-def _slab_gradient(
-    gradients: BatchGradients, images: npt.NDArray[Any], labels: npt.NDArray[Any], N: int
-) -> FloatArray:
-    """Compute what some of N images add to the gradient of the mean loss, in float64."""
-    if images.dtype.kind != "f":
-        images = images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
-    pixels = Pixels(images, np.ones(1), np.zeros(1))
-    _, gradient, _ = gradients.over(pixels, labels.astype(np.int64)).differentiate()
-    return np.multiply(gradient, len(images) / N, dtype=np.float64)
+def _as_floats(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Take each pixel as it is: the network would take bytes as shares of 255."""
+    if images.dtype.kind == "f":
+        return images
+    return images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
 
 
 def _contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -163,7 +165,8 @@ def _contract_network(x: npt.NDArray[Any], w_conv: FloatArray, w_fc: FloatArray)
         raise ValueError(f"w_fc: needs a column for each class, got shape {w_fc.shape}")
     require_finite("w_conv", w_conv, w_conv.dtype)
     require_finite("w_fc", w_fc, w_fc.dtype)
-    net = CNN((1, H, W), (K,), (R, S), n_classes, bias=False, dtype=w_fc.dtype)
+    layers = [Conv(K, (R, S), bias=False), ReLU(), MaxPool(), Flatten(), Linear(n_classes, bias=False)]
+    net = CNN((1, H, W), layers, dtype=w_fc.dtype)
     net.parameters["conv1.weight"][...] = w_conv
-    net.parameters["fc.weight"][...] = w_fc.T
+    net.parameters["linear1.weight"][...] = w_fc.T
     return net
