@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinycnn.files.bounded import read_bounded
+from tinycnn.files.writing import atomic_file
 
 
 # NumPy's own limit for a header it will parse is 10,000 characters; plain arrays need 128.
@@ -135,15 +136,12 @@ def read_array(archive: zipfile.ZipFile, path: Path, key: str) -> Array:
 
 
 def write_archive(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) -> None:
-    """Write an NPZ archive that `read_array` reads, all of it or nothing.
-
-    It is written under another name beside its place and then moved there, so that an older
-    archive at this path is lost only once the new one is complete.
+    """Write an NPZ archive that `read_array` reads, all of it or nothing: see `atomic_file`.
 
     Parameters
     ----------
     path : path-like
-        Taken as it is. A link stays one, and what it points to is written.
+        Taken as it is.
     arrays : mapping of str to array_like
         Numbers, bools or strings.
 
@@ -157,17 +155,8 @@ def write_archive(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike])
     members: dict[str, Any] = {key: np.asarray(array) for key, array in arrays.items()}
     for key, array in members.items():
         _check_dtype(array.dtype, f"{path}: {key!r}")
-    target = Path(os.path.realpath(path))
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        # Not "xb": in a container, a killed process and the next one may have the same number.
-        with open(draft, "wb") as file:
-            np.savez(file, **members)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        np.savez(file, **members)
 
 
 def _parse_header(start: bytes, what: str) -> _Header:
