@@ -16,10 +16,21 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
 
+# Of a value that a message shows, so that the message stays readable whatever the value is.
+SHOWN_CHARACTERS = 120
+
 FLOAT_TYPES: tuple[type, ...] = (
     np.float32,
     np.float64,
 )  # compare dtype.type, which ignores byte order
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: on one line, and not endlessly long."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; call it: {value.__name__}(...)"
+    text = repr(value).replace("\n", " ")
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -120,14 +131,14 @@ def as_count(name: str, value: Any, minimum: int) -> int:
     if not (
         abs(number) <= sys.float_info.max and number >= minimum and number == math.floor(number)
     ):
-        raise ValueError(f"{name}: must be a whole number of at least {minimum}, got {value}")
+        raise ValueError(f"{name}: must be a whole number of at least {minimum}, got {shown(value)}")
     return int(number)
 
 
 def as_flag(name: str, value: Any) -> bool:
     """Return value as a bool; only True and False are taken."""
     if not isinstance(value, (bool, np.bool)):
-        raise TypeError(f"{name}: must be True or False, got {value!r}")
+        raise TypeError(f"{name}: must be True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -147,7 +158,7 @@ def as_rate(name: str, value: Any) -> float:
 def as_number(name: str, value: Any) -> int | float:
     """Return value as a Python number (NumPy scalars are taken, strings and bools are not)."""
     if isinstance(value, (bool, np.bool, str, bytes, complex, np.complexfloating)):
-        raise TypeError(f"{name}: must be a real number, got {value!r}")
+        raise TypeError(f"{name}: must be a real number, got {shown(value)}")
     try:
         return operator.index(value)
     except TypeError:
@@ -155,7 +166,7 @@ def as_number(name: str, value: Any) -> int | float:
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: must be a real number, got {value!r}") from error
+        raise TypeError(f"{name}: must be a real number, got {shown(value)}") from error
 
 
 def as_weights(name: str, values: Any, length: int, what: str) -> npt.NDArray[np.float64]:

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinycnn._checks import as_count
+from tinycnn._checks import as_count, shown
 from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU, Shape
+
+# Classes have names, one by one. ImageNet-21k, the largest set in common use, has 21,841.
+MAX_CLASSES = 65_536
 
 # What decides nothing about the values it is handed: a layer before such a one feeds what follows.
 _TRANSPARENT = (MaxPool, Flatten)
@@ -84,6 +87,8 @@ class Architecture:
                 f"layers: the last one must give one value for each class, {self.steps[-1].name} "
                 f"gives {self.steps[-1].output_shape}; end with Flatten(), Linear(n_classes)"
             )
+        if self.n_classes > MAX_CLASSES:
+            raise ValueError(f"n_classes: at most {MAX_CLASSES:,}, got {self.n_classes:,}")
 
     @property
     def n_parameters(self) -> int:
@@ -166,7 +171,7 @@ def _make_step(name: str, layer: Layer, input_shape: Shape) -> Step:
 def _checked_image_shape(image_shape: Any) -> tuple[int, int, int]:
     if np.ndim(image_shape) != 1 or len(image_shape) != 3:
         raise ValueError(
-            f"image_shape: must be (channels, rows, columns), got {image_shape!r}"
+            f"image_shape: must be (channels, rows, columns), got {shown(image_shape)}"
         )
     C, H, W = (as_count("image_shape", size, 1) for size in image_shape)
     return C, H, W
@@ -174,15 +179,13 @@ def _checked_image_shape(image_shape: Any) -> tuple[int, int, int]:
 
 def _checked_layers(layers: Any) -> tuple[Layer, ...]:
     if isinstance(layers, Layer) or not isinstance(layers, Iterable):
-        raise TypeError(f"layers: must be a list of layers, got {layers!r}")
+        raise TypeError(f"layers: must be a list of layers, got {shown(layers)}")
     checked = tuple(layers)
     for i, layer in enumerate(checked):
-        if isinstance(layer, type) and issubclass(layer, Layer):
-            raise TypeError(f"layers[{i}]: is a class; call it: {layer.__name__}(...)")
         if not isinstance(layer, Layer):
             raise TypeError(
                 f"layers[{i}]: must be a layer, such as Conv(8) or ReLU() of tinycnn.layers, "
-                f"got {layer!r}"
+                f"got {shown(layer)}"
             )
     if not checked:
         raise ValueError("layers: needs at least one layer, got none")
@@ -191,7 +194,7 @@ def _checked_layers(layers: Any) -> tuple[Layer, ...]:
 
 def _checked_channels(channels: Any) -> list[int]:
     if np.ndim(channels) != 1 or len(channels) == 0:
-        raise ValueError(f"channels: must be at least one whole number, got {channels!r}")
+        raise ValueError(f"channels: must be at least one whole number, got {shown(channels)}")
     return [as_count("channels", K, 1) for K in channels]
 
 
@@ -208,6 +211,6 @@ def _one_a_block(name: str, value: Any, n_blocks: int) -> list[Any]:
     entries = value if isinstance(value, list) else [value] * n_blocks
     if len(entries) != n_blocks:
         raise ValueError(
-            f"{name}: a list needs one entry for each of {n_blocks} blocks, got {value!r}"
+            f"{name}: a list needs one entry for each of {n_blocks} blocks, got {shown(value)}"
         )
     return [tuple(entry) if isinstance(entry, list) else entry for entry in entries]

@@ -178,7 +178,10 @@ def conv2d_backward(
         Only if the forward pass had a bias.
     """
     x, weight, has_bias, border = cache
-    (N, _, H, W), (K, _, R, S) = x.shape, weight.shape
+    x, weight = (as_float_array("conv2d: cache", array, 4) for array in (x, weight))
+    (N, C, H, W), (K, weight_channels, R, S) = x.shape, weight.shape
+    _require(weight_channels == C, "conv2d: the cache was changed", x, weight)
+    require_same_dtype(x=x, weight=weight)
     dout = _as_gradient("conv2d", dout, (N, K, H - R + 1, W - S + 1), x.dtype)
 
     dx = None
@@ -259,6 +262,10 @@ def max_pool2d_backward(dout: npt.ArrayLike, cache: MaxPool2dCache) -> FloatArra
     dx : (N, K, H, W)
     """
     winner, x_shape = cache
+    N, K, H, W = x_shape
+    unchanged = winner.dtype == np.uint8 and winner.shape == (N, K, H // 2, W // 2)
+    _require(unchanged and winner.max(initial=0) < 4, "max_pool2d: the cache was changed", winner)
+    winner = np.ascontiguousarray(winner)
     dout = _as_gradient("max_pool2d", dout, winner.shape, None)
     dx = np.empty(x_shape, dout.dtype)
     kernels.max_pool2d_backward(dout, winner, dx)

@@ -70,6 +70,40 @@ class Examples(NamedTuple):
     moves: npt.NDArray[np.int8] | None = None
 
 
+def private_examples(examples: Examples, n_classes: int) -> Examples:
+    """Copy what the kernels trust and callbacks could change: labels, order, weights and moves.
+
+    Raises
+    ------
+    ValueError
+        If an index, a label or a move would lead outside the images or the classes.
+    """
+    N, _, H, W = examples.inputs.images.shape
+    labels = np.array(examples.labels, np.int64)
+    order = None if examples.order is None else np.array(examples.order, np.int64)
+    weights = None if examples.weights is None else np.array(examples.weights, np.float64)
+    moves = None if examples.moves is None else np.array(examples.moves, np.int8)
+    if labels.shape != (N,) or not _all_within(labels, 0, n_classes):
+        raise ValueError(f"labels: must be {N} whole numbers in [0, {n_classes})")
+    if order is not None and not (order.ndim == 1 and len(order) and _all_within(order, 0, N)):
+        raise ValueError(f"order: must be indices of {N} images")
+    if weights is not None and weights.shape != (N,):
+        raise ValueError(f"weights: {N} images need as many weights, got {weights.shape}")
+    if moves is not None and not (
+        moves.shape == (N, 3)
+        and _all_within(moves[:, 0], 1 - H, H)
+        and _all_within(moves[:, 1], 1 - W, W)
+    ):
+        raise ValueError(
+            f"moves: must be {N} rows (down, right, mirrored) by less than {H} rows and {W} columns"
+        )
+    return Examples(examples.inputs, labels, order, weights, moves)
+
+
+def _all_within(values: npt.NDArray[Any], first: int, end: int) -> bool:
+    return bool(len(values) == 0 or (values.min() >= first and values.max() < end))
+
+
 def as_images(
     name: str, images: npt.ArrayLike, image_shape: tuple[int, ...]
 ) -> npt.NDArray[Any]:

@@ -15,7 +15,14 @@ import numpy.typing as npt
 from tinycnn._checks import FloatArray
 from tinycnn.architecture import Architecture, Step
 from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
-from tinycnn.inputs import Examples, Inputs, first_layer_input, move_images, slabs
+from tinycnn.inputs import (
+    Examples,
+    Inputs,
+    first_layer_input,
+    move_images,
+    private_examples,
+    slabs,
+)
 from tinycnn.parameters import Parameters
 
 
@@ -165,7 +172,7 @@ class LayeredBatches:
         self, gradients: LayeredGradients, examples: Examples, rng: np.random.Generator | None
     ) -> None:
         self._gradients = gradients
-        self._examples = examples
+        self._examples = private_examples(examples, gradients.path.architecture.n_classes)
         self._rng = rng
 
     def differentiate(

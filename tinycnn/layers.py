@@ -38,7 +38,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import numpy as np
 
 from tinycnn import functional
-from tinycnn._checks import FloatArray, as_count, as_flag, as_number
+from tinycnn._checks import FloatArray, as_count, as_flag, as_number, shown
 
 Shape: TypeAlias = tuple[int, ...]
 LayerParameters: TypeAlias = Mapping[str, FloatArray]
@@ -146,7 +146,7 @@ def register(layer: AnyLayer) -> AnyLayer:
         If another class has that name.
     """
     if not (isinstance(layer, type) and issubclass(layer, Layer)):
-        raise TypeError(f"register: needs a subclass of tinycnn.layers.Layer, got {layer!r}")
+        raise TypeError(f"register: needs a subclass of tinycnn.layers.Layer, got {shown(layer)}")
     known = LAYERS.get(layer.kind)
     if known is not None and known.__qualname__ != layer.__qualname__:
         raise ValueError(f"register: {known!r} is called {layer.kind!r} already; rename this one")
@@ -174,7 +174,7 @@ def make_layer(description: Mapping[str, Any]) -> Layer:
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in LAYERS:
         raise ValueError(
-            f"kind: no layer is called {kind!r}; known are {', '.join(LAYERS)}; decorate a class "
+            f"kind: no layer is called {shown(kind)}; known are {', '.join(LAYERS)}; decorate a class "
             "of your own with tinycnn.layers.register before loading"
         )
     return LAYERS[kind](**arguments)
@@ -213,7 +213,7 @@ class Conv(Layer):
             return
         if isinstance(self.padding, str):
             raise ValueError(
-                f"Conv: padding: must be 'same', a number or two, got {self.padding!r}"
+                f"Conv: padding: must be 'same', a number or two, got {shown(self.padding)}"
             )
         _set(self, "padding", _pair("Conv: padding", self.padding, 0))
 
@@ -342,7 +342,7 @@ class Dropout(Layer):
     def __post_init__(self) -> None:
         rate = as_number("Dropout: rate", self.rate)
         if not 0 <= rate < 1:
-            raise ValueError(f"Dropout: rate: must be in [0, 1), got {self.rate}")
+            raise ValueError(f"Dropout: rate: must be in [0, 1), got {shown(self.rate)}")
         _set(self, "rate", float(rate))
 
     def forward(
@@ -437,7 +437,7 @@ def _pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
     """Return (rows, columns) of one number for both, or of two."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != 2:
-            raise ValueError(f"{name}: must be one whole number or (rows, columns), got {value!r}")
+            raise ValueError(f"{name}: must be one whole number or (rows, columns), got {shown(value)}")
         rows, columns = value
     else:
         rows = columns = value

@@ -17,6 +17,7 @@ from tinycnn._checks import (
     as_seed,
     as_weights,
     require_finite,
+    shown,
 )
 from tinycnn.architecture import Architecture, make_blocks
 from tinycnn.fast.engine import FastPath
@@ -109,7 +110,7 @@ class CNN:
             if channels is None or n_classes is None:
                 raise TypeError(
                     "CNN: needs layers=[...], or channels=(8, 16) and n_classes=10, say; got "
-                    f"channels={channels!r}, n_classes={n_classes!r}"
+                    f"channels={shown(channels)}, n_classes={shown(n_classes)}"
                 )
             layers = make_blocks(
                 channels,
@@ -140,7 +141,7 @@ class CNN:
         self, flat: FloatArray, mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]
     ) -> None:
         """Take hold of the parameters, and find the path that computes with them."""
-        self._flat = flat
+        self._flat = flat.view()  # which cannot be resized under the kernels' hands
         self._parameters = Parameters(flat, self._architecture.parameter_shapes)
         self._input_mean, self._input_std = _read_only(mean), _read_only(std)
         self.path: FastPath | LayeredPath
@@ -237,11 +238,11 @@ class CNN:
         for name, value in (("mean", mean), ("std", std)):
             array = as_array(name, value).astype(np.float64)
             if array.shape != (C,):
-                raise ValueError(f"{name}: needs one number for each of {C} channels, got {value!r}")
+                raise ValueError(f"{name}: needs one number for each of {C} channels, got {shown(value)}")
             require_finite(name, array, array.dtype)
             checked[name] = array
         if (checked["std"] <= 0).any():
-            raise ValueError(f"std: must be above 0, got {std!r}")
+            raise ValueError(f"std: must be above 0, got {shown(std)}")
         self._input_mean = _read_only(checked["mean"])
         self._input_std = _read_only(checked["std"])
 
@@ -407,15 +408,15 @@ def _float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
         checked = np.dtype(dtype).newbyteorder("=")
     except TypeError as error:
-        raise TypeError(f"dtype: must be 'float32' or 'float64', got {dtype!r}") from error
+        raise TypeError(f"dtype: must be 'float32' or 'float64', got {shown(dtype)}") from error
     if checked.type not in FLOAT_TYPES:
-        raise TypeError(f"dtype: must be 'float32' or 'float64', got {dtype!r}")
+        raise TypeError(f"dtype: must be 'float32' or 'float64', got {shown(dtype)}")
     return checked
 
 
 def _checked_class_names(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:
     if names is None:
         return tuple(str(i) for i in range(n_classes))
-    if len(names) != n_classes or isinstance(names, str):
-        raise ValueError(f"class_names: {n_classes} classes need as many names, got {names!r}")
+    if isinstance(names, str) or not isinstance(names, Sequence | np.ndarray) or len(names) != n_classes:
+        raise ValueError(f"class_names: {n_classes} classes need as many names, got {shown(names)}")
     return tuple(str(name) for name in names)

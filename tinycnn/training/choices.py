@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
-from tinycnn._checks import as_count
+from tinycnn._checks import as_count, shown
 from tinycnn.training.augmentation import Augmentation
 from tinycnn.training.callbacks import Callback
 from tinycnn.training.defaults import LEARNING_RATES, WEIGHT_DECAY, auto_shift
@@ -38,7 +38,7 @@ def as_choice(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
     """Return what a word stands for."""
     if not isinstance(value, str) or value not in choices:
         words = ", ".join(map(repr, choices))
-        raise ValueError(f"{name}: must be one of {words}, got {value!r}")
+        raise ValueError(f"{name}: must be one of {words}, got {shown(value)}")
     return choices[value]
 
 
@@ -53,7 +53,7 @@ def as_optimizer(value: str | Optimizer) -> Optimizer:
         return optimizer
     raise TypeError(
         f"optimizer: must be a name ({', '.join(map(repr, OPTIMIZERS))}) or an optimiser such as "
-        f"tinycnn.Adam(lr=0.001), got {_told(value)}"
+        f"tinycnn.Adam(lr=0.001), got {shown(value)}"
     )
 
 
@@ -67,7 +67,7 @@ def as_schedule(value: str | Schedule | None) -> Schedule:
     if isinstance(value, type) or not callable(value):
         raise TypeError(
             f"schedule: must be a name ({', '.join(map(repr, SCHEDULES))}) or a function from the "
-            f"share of training done to a factor of the learning rate, got {_told(value)}"
+            f"share of training done to a factor of the learning rate, got {shown(value)}"
         )
     return value
 
@@ -81,14 +81,14 @@ def as_callbacks(value: Callback | Iterable[Callback] | None) -> tuple[Callback,
     if isinstance(value, type) or not isinstance(value, Iterable):
         raise TypeError(
             "callbacks: must be a callback, such as tinycnn.EarlyStopping(patience=5), or a list "
-            f"of them, got {_told(value)}"
+            f"of them, got {shown(value)}"
         )
     callbacks = tuple(value)
     for i, callback in enumerate(callbacks):
         if not isinstance(callback, Callback):
             raise TypeError(
                 f"callbacks[{i}]: must be an instance of a subclass of tinycnn.Callback, "
-                f"got {_told(callback)}"
+                f"got {shown(callback)}"
             )
     return callbacks
 
@@ -104,7 +104,7 @@ def as_augmentation(
     if not isinstance(value, Augmentation):
         raise TypeError(
             "augmentation: must be 'auto', None or a tinycnn.Augmentation, such as "
-            f"Augmentation(shift=1), got {_told(value)}"
+            f"Augmentation(shift=1), got {shown(value)}"
         )
     value.check(image_shape)
     return value if value.shift or value.flip else None
@@ -114,13 +114,6 @@ def as_count_or_auto(name: str, value: int | Auto, automatic: int, minimum: int 
     """Return a whole number, or the automatic one for "auto"."""
     if isinstance(value, str):
         if value != "auto":
-            raise ValueError(f"{name}: must be 'auto' or a whole number, got {value!r}")
+            raise ValueError(f"{name}: must be 'auto' or a whole number, got {shown(value)}")
         return automatic
     return as_count(name, value, minimum)
-
-
-def _told(value: Any) -> str:
-    """Describe a value that was refused; a class is told how to become an instance."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}: call it, {value.__name__}(...)"
-    return repr(value)[:200]
