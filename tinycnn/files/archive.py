@@ -8,9 +8,11 @@ https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 from __future__ import annotations
 
+import ast
 import io
 import math
 import os
+import re
 import struct
 import sys
 import warnings
@@ -24,12 +26,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinycnn.files.bounded import read_bounded
+from tinycnn._checks import shown
+from tinycnn.files.bounded import open_file, read_bounded
 from tinycnn.files.writing import atomic_file
 
 
 # NumPy's own limit for a header it will parse is 10,000 characters; plain arrays need 128.
 _MAX_HEADER_BYTES = 10_240
+
+# deflate makes at most 1,032 bytes of one; what people save, far fewer. Small arrays may.
+MAX_RATIO = 400
+UNSUSPICIOUS_BYTES = 2**26
 
 _MAX_DIMENSIONS = 64  # of a NumPy array
 _LAST_CHARACTER = 0x10FFFF  # of Unicode
@@ -70,12 +77,16 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no zip archive, or a damaged one.
+        If it is no zip archive, a damaged one, or one in which two members have the same name.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         with _zip_errors(str(path)):
             archive = zipfile.ZipFile(file)
         with archive:
+            names = archive.namelist()
+            if len(set(names)) < len(names):
+                twice = next(name for i, name in enumerate(names) if name in names[:i])
+                raise ValueError(f"{path}: damaged: it holds {shown(twice)} twice")
             yield archive
 
 
@@ -90,7 +101,9 @@ def _zip_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def read_array(archive: zipfile.ZipFile, path: Path, key: str) -> Array:
+def read_array(
+    archive: zipfile.ZipFile, path: Path, key: str, max_bytes: int | None = None
+) -> Array:
     """Read one array, allocating no more than the archive holds.
 
     Parameters
@@ -101,6 +114,8 @@ def read_array(archive: zipfile.ZipFile, path: Path, key: str) -> Array:
         Of the archive, for the messages.
     key : str
         One that is there, without `.npy`.
+    max_bytes : int, optional
+        What the array may have at most; a claim of more is refused before anything is read.
 
     Returns
     -------
@@ -124,6 +139,15 @@ def read_array(archive: zipfile.ZipFile, path: Path, key: str) -> Array:
     with _zip_errors(what), archive.open(info) as stream:
         start = stream.read(_MAX_HEADER_BYTES)
     header = _parse_header(start, what)
+    if max_bytes is not None and header.data_bytes > max_bytes:
+        raise ValueError(
+            f"{what} is damaged: it claims {header.data_bytes:,} bytes, at most {max_bytes:,} fit"
+        )
+    if header.data_bytes > max(UNSUSPICIOUS_BYTES, MAX_RATIO * info.compress_size):
+        raise ValueError(
+            f"{what} claims {header.data_bytes:,} bytes from {info.compress_size:,} in the file: no "
+            "images or parameters compress so well; write it with np.savez if it is genuine"
+        )
     _check_data_bytes(info.file_size - header.header_bytes, header, what)
     with _zip_errors(what), archive.open(info) as stream:
         stream.read(header.header_bytes)
@@ -160,19 +184,31 @@ def write_archive(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike])
 
 
 def _parse_header(start: bytes, what: str) -> _Header:
+    """Read the header of an NPY member.
+
+    `numpy.lib.format` would, too; but of a header that is no Python literal it makes a second
+    try that takes half a minute for 10 KB on Python 3.11.
+    """
     stream = io.BytesIO(start)
     try:
+        version = np.lib.format.read_magic(stream)
+        size_format = "<H" if version == (1, 0) else "<I"
+        (length,) = struct.unpack(size_format, stream.read(struct.calcsize(size_format)))
+        text = stream.read(length).decode("latin1" if version < (3, 0) else "utf-8")
+        if len(text) > _MAX_HEADER_BYTES:
+            raise ValueError(f"its header has {length} bytes")
+        # Python 2 wrote long numbers as 3L.
+        header = ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text).strip())
+        shape, fortran_order = header["shape"], header["fortran_order"]
+        if set(header) != {"descr", "fortran_order", "shape"} or type(fortran_order) is not bool:
+            raise ValueError("its header has other entries than descr, fortran_order and shape")
+        if type(shape) is not tuple or any(type(size) is not int for size in shape):
+            raise ValueError(f"its shape is {shown(shape)}")
         with warnings.catch_warnings():
-            # Python 2's way to write a header (3L) and odd escapes warn; they read well.
-            warnings.simplefilter("ignore")
-            version = np.lib.format.read_magic(stream)
-            # Version 3 differs only in the field names of structured arrays.
-            read = np.lib.format.read_array_header_1_0
-            if version != (1, 0):
-                read = np.lib.format.read_array_header_2_0
-            shape, fortran_order, dtype = read(stream)
-    except Exception as error:  # the header is parsed as Python, which fails in many ways
-        raise ValueError(f"{what} does not begin as an NPY array: {error}") from error
+            warnings.simplefilter("ignore")  # of old names of dtypes
+            dtype = np.lib.format.descr_to_dtype(header["descr"])
+    except Exception as error:  # what is parsed as Python fails in many ways
+        raise ValueError(f"{what} does not begin as an NPY array: {shown(error)}") from error
     _check_dtype(dtype, what)
     _check_shape(shape, dtype, what)
     return _Header(dtype, shape, fortran_order, stream.tell(), math.prod(shape) * dtype.itemsize)
@@ -191,9 +227,9 @@ def _check_dtype(dtype: np.dtype[Any], what: str) -> None:
 def _check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
     """Refuse what NumPy cannot shape, even if a zero among the sizes makes it hold nothing."""
     if any(size < 0 for size in shape) or len(shape) > _MAX_DIMENSIONS:
-        raise ValueError(f"{what} announces the shape {shape}, which no array has")
+        raise ValueError(f"{what} announces the shape {shown(shape)}, which no array has")
     if math.prod(size for size in shape if size) * dtype.itemsize > sys.maxsize:
-        raise ValueError(f"{what} announces the shape {shape}: no memory holds so much")
+        raise ValueError(f"{what} announces the shape {shown(shape)}: no memory holds so much")
 
 
 def _check_characters(data: bytearray, dtype: np.dtype[Any], what: str) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
 
 _CHUNK_BYTES = 1 << 20
 
@@ -27,3 +32,23 @@ def read_bounded(stream: Readable, n_bytes: int) -> bytearray:
             break
         data += chunk
     return data
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a plain file to read; refuse pipes and devices, which may never end or never begin.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If it cannot be read, or is a folder, a pipe, a device or a socket.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
+            raise OSError(f"{path}: is {kind}, not a file")
+        yield file

@@ -7,6 +7,7 @@ the history and the states of the optimiser and of the callbacks.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import zlib
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import as_count, as_flag
+from tinycnn._checks import FloatArray, as_count, as_flag, shown
 from tinycnn.files.archive import open_archive, read_array, write_archive
 from tinycnn.files.model import as_metadata, describe, model_entries, read_metadata, read_model
 from tinycnn.network import CNN
@@ -26,6 +27,10 @@ from tinycnn.training.schedules import constant
 
 FORMAT_VERSION = 2  # 1 was written before networks were lists of layers
 METADATA_KEY = "checkpoint"
+
+# What a checkpoint may claim: arrays in a group, and bytes of one, or eight for each parameter.
+MOST_MEMBERS = 64
+LEAST_LIMIT = 2**16
 
 # Of a larger array, about so many bytes are looked at, spread over all of it.
 CHECKSUM_BYTES = 2**20
@@ -100,16 +105,13 @@ def _restore(state: TrainingState, path: Path) -> None:
 
     The state is changed in place, with its network, optimiser and callbacks, once all is checked.
     """
-    contents = _read(path)
+    contents = _read(path, state.net.flat.size, len(state.order))
     _require_same_arguments(path, contents, state)
     _require_epochs(path, contents, state)
     _require_order(path, contents.order, state)
-    _restore_callbacks(path, contents, state)
-    try:
-        state.rng.bit_generator.state = contents.random_state
-        state.optimizer.set_state(contents.optimizer)  # checks before it changes anything
-    except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{path}: damaged: {error}") from error
+    _require_history(path, contents)
+    _require_same_callbacks(path, contents, state)
+    _restore_objects(path, contents, state)
     state.net.flat = contents.net.flat
     state.order[...] = contents.order
     if state.arguments["validation_fraction"]:
@@ -156,8 +158,8 @@ def _entries(state: TrainingState, arguments: dict[str, str]) -> dict[str, npt.A
     }
 
 
-def _read(path: Path) -> _Contents:
-    """Read what :func:`_entries` has written."""
+def _read(path: Path, n_parameters: int, n_images: int) -> _Contents:
+    """Read what :func:`_entries` has written, and nothing else that the file may hold."""
     with open_archive(path) as archive:
         members = (name for name in archive.namelist() if name.endswith(".npy"))
         keys = [name.removesuffix(".npy") for name in members]
@@ -168,28 +170,36 @@ def _read(path: Path) -> _Contents:
             )
         metadata = read_metadata(archive, path, METADATA_KEY, FORMAT_VERSION)
         net = read_model(archive, path)
-        arrays = {key: read_array(archive, path, key) for key in keys}
-    try:
-        names = list(metadata["callbacks"])
-        return _Contents(
-            net=net,
-            epoch=as_count("epoch", metadata["epoch"], 0),
-            epochs=as_count("epochs", metadata["epochs"], 0),
-            arguments=dict(metadata["arguments"]),
-            random_state=metadata["random_state"],
-            order=arrays["order"],
-            history={name: arrays[f"history/{name}"].tolist() for name in vars(History())},
-            optimizer=_group(arrays, "optimizer"),
-            callbacks=[(name, _group(arrays, f"callback{i}")) for i, name in enumerate(names)],
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: damaged: its contents are incomplete: {error}") from error
+        largest = max(LEAST_LIMIT, 8 * n_parameters)
 
+        def group(name: str) -> dict[str, npt.NDArray[Any]]:
+            found = [key for key in keys if key.startswith(f"{name}/")]
+            if len(found) > MOST_MEMBERS:
+                raise ValueError(f"{len(found)} arrays in {name}")
+            return {
+                key.removeprefix(f"{name}/"): read_array(archive, path, key, largest)
+                for key in found
+            }
 
-def _group(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, npt.NDArray[Any]]:
-    """Pick the arrays of a group, by their names in it."""
-    start = f"{name}/"
-    return {key.removeprefix(start): arrays[key] for key in arrays if key.startswith(start)}
+        try:
+            names = metadata["callbacks"]
+            if not isinstance(names, list) or len(names) > MOST_MEMBERS:
+                raise ValueError(f"callbacks is {shown(names)}")
+            return _Contents(
+                net=net,
+                epoch=as_count("epoch", metadata["epoch"], 0),
+                epochs=as_count("epochs", metadata["epochs"], 0),
+                arguments=dict(metadata["arguments"]),
+                random_state=metadata["random_state"],
+                order=read_array(archive, path, "order", 8 * n_images),
+                history={name: group("history")[name].tolist() for name in vars(History())},
+                optimizer=group("optimizer"),
+                callbacks=[(str(name), group(f"callback{i}")) for i, name in enumerate(names)],
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path}: damaged: its contents are incomplete: {shown(error)}"
+            ) from error
 
 
 def _described(arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -227,8 +237,8 @@ def _require_same_arguments(path: Path, contents: _Contents, state: TrainingStat
     for name in now:
         if now[name] != before.get(name):
             raise ValueError(
-                f"resume: {path} was trained with {name}: {before.get(name)}; this call has "
-                f"{name}: {now[name]}; use the same, or start anew with the network that "
+                f"resume: {path} was trained with {name}: {shown(before.get(name))}; this call has "
+                f"{name}: {shown(now[name])}; use the same, or start anew with the network that "
                 "tinycnn.load_model reads from it"
             )
 
@@ -259,18 +269,55 @@ def _require_order(path: Path, order: npt.NDArray[Any], state: TrainingState) ->
         raise ValueError(f"{path}: damaged: its order must be distinct indices of {len(state.order)} images")
 
 
-def _restore_callbacks(path: Path, contents: _Contents, state: TrainingState) -> None:
-    """Hand each callback that remembers something its state."""
-    stateful = _stateful(state)
+def _require_history(path: Path, contents: _Contents) -> None:
+    """Raise ValueError unless the history has one finite number for each epoch, or none at all."""
+    for name, values in contents.history.items():
+        numbers = all(type(value) is float and math.isfinite(value) for value in values)
+        needed = name in ("train_loss", "seconds")
+        if not numbers or len(values) not in ({contents.epoch} if needed else {0, contents.epoch}):
+            raise ValueError(
+                f"{path}: damaged: {name} must be {contents.epoch} finite numbers, one an epoch"
+            )
+
+
+def _require_same_callbacks(path: Path, contents: _Contents, state: TrainingState) -> None:
+    """Raise ValueError unless the same callbacks have a state to restore."""
     before = [name for name, _ in contents.callbacks]
-    now = [type(callback).__name__ for callback in stateful]
+    now = [type(callback).__name__ for callback in _stateful(state)]
     if now != before:
         raise ValueError(
-            f"callbacks: {path} holds the state of {', '.join(before) or 'none'}, this call has "
-            f"{', '.join(now) or 'none'} with a state to restore; give the same ones"
+            f"callbacks: {path} holds the state of {shown(', '.join(before) or 'none')}, this call "
+            f"has {', '.join(now) or 'none'} with a state to restore; give the same ones"
         )
-    for callback, (_, remembered) in zip(stateful, contents.callbacks, strict=True):
-        callback.set_state(remembered)
+
+
+def _restore_objects(path: Path, contents: _Contents, state: TrainingState) -> None:
+    """Hand generator, optimiser and callbacks their states; if one refuses, none has changed."""
+    optimizer, flat = state.optimizer, state.net.flat
+    stateful = _stateful(state)
+    before = optimizer.state(), [copy.deepcopy(vars(callback)) for callback in stateful]
+    try:
+        state.rng.bit_generator.state = contents.random_state
+        _require_like_parameters(contents.optimizer, flat)
+        optimizer.set_state(contents.optimizer)
+        for callback, (_, remembered) in zip(stateful, contents.callbacks, strict=True):
+            callback.set_state(remembered)
+    except (KeyError, ValueError, TypeError, OverflowError, AttributeError) as error:
+        optimizer.set_state(before[0])
+        for callback, attributes in zip(stateful, before[1], strict=True):
+            vars(callback).update(attributes)
+        raise ValueError(f"{path}: cannot be resumed: {error}") from error
+
+
+def _require_like_parameters(sums: Mapping[str, npt.NDArray[Any]], flat: FloatArray) -> None:
+    """Raise ValueError unless an optimiser's running sums fit the parameters and are finite."""
+    for name, values in sums.items():
+        if name == "n_steps":
+            continue
+        if values.shape != flat.shape or values.dtype != flat.dtype:
+            raise ValueError(f"{name} is {values.dtype} {values.shape}, not {flat.dtype} {flat.shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} has values that are not finite numbers")
 
 
 def _held_out(state: TrainingState) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

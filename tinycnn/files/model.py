@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import reprlib
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinycnn._checks import shown
 from tinycnn.architecture import Architecture
 from tinycnn.files.archive import open_archive, read_array, write_archive
 from tinycnn.layers import describe_layer, make_layer
@@ -30,6 +30,7 @@ from tinycnn.network import CNN
 # Versions 1 and 2, in which a network was no list of layers, were never released.
 FORMAT_VERSION = 3
 METADATA_KEY = "tinycnn"
+MAX_METADATA_BYTES = 2**24
 
 # Bytes are divided by this on their way in. It stands in the file so that a later version that
 # scales otherwise can still tell what this one did.
@@ -125,7 +126,7 @@ def read_model(archive: zipfile.ZipFile, path: Path) -> CNN:
             architecture.image_shape,
             architecture.layers,
             dtype=metadata["dtype"],
-            class_names=metadata["class_names"],
+            class_names=_read_class_names(metadata),
         )
     for name, values in parameters.items():
         net.parameters[name][...] = values
@@ -142,15 +143,17 @@ def read_metadata(
     archive: zipfile.ZipFile, path: Path, key: str, format_version: int
 ) -> dict[str, Any]:
     """Read the description under a key, and refuse other versions of its format."""
-    entry = read_array(archive, path, key)
+    entry = read_array(archive, path, key, MAX_METADATA_BYTES)
     try:
-        metadata = json.loads(str(entry[0]))
+        metadata = json.loads(str(entry.reshape(-1)[0]), object_pairs_hook=_without_repeats)
         version = metadata["format_version"]
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise ValueError(f"{path}: damaged: its description cannot be read: {error}") from error
-    if version != format_version:
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise ValueError(
-            f"{path}: has format version {version}, this tinycnn reads {format_version}: "
+            f"{path}: damaged: its description cannot be read: {shown(error)}"
+        ) from error
+    if type(version) is not int or version != format_version:
+        raise ValueError(
+            f"{path}: has format version {shown(version)}, this tinycnn reads {format_version}: "
             + ("train it again" if version in range(format_version) else "install a later tinycnn")
         )
     return dict(metadata)
@@ -162,14 +165,22 @@ def _no_network(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: damaged: its architecture makes no network: {error}") from error
+        raise ValueError(f"{path}: damaged: its architecture makes no network: {shown(error)}") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of a JSON object's pairs; of a key that stands there twice, neither counts."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return result
 
 
 def _read_architecture(path: Path, metadata: dict[str, Any]) -> Architecture:
     """Check the described architecture."""
     if metadata.get("byte_scale") != BYTE_SCALE:
         raise ValueError(
-            f"{path}: divides bytes by {metadata.get('byte_scale')}, this tinycnn by {BYTE_SCALE}: "
+            f"{path}: divides bytes by {shown(metadata.get('byte_scale'))}, this tinycnn by {BYTE_SCALE}: "
             "install the version of tinycnn that wrote it"
         )
     with _no_network(path):
@@ -183,13 +194,23 @@ def _read_parameter(
     """Read a parameter, which must be of the described dtype and shape."""
     if f"{name}.npy" not in archive.namelist():
         raise ValueError(f"{path}: damaged: the parameter {name} is missing")
-    values = read_array(archive, path, name)
+    limit = math.prod(shape) * np.dtype(np.float64).itemsize
+    values = read_array(archive, path, name, limit)
     if values.shape != shape or str(values.dtype) != dtype:
         raise ValueError(
             f"{path}: damaged: {name} is {values.dtype} {values.shape}, the architecture "
-            f"needs {dtype} {shape}"
+            f"needs {shown(dtype)} {shape}"
         )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path}: damaged: {name} has values that are not finite numbers")
     return values
+
+
+def _read_class_names(metadata: dict[str, Any]) -> list[str]:
+    names = metadata["class_names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"class_names must be a list of strings, got {shown(names)}")
+    return names
 
 
 def _read_numbers(
@@ -206,6 +227,6 @@ def _read_numbers(
         rule = "finite numbers" if above == -math.inf else f"finite numbers above {above:g}"
         raise ValueError(
             f"{path}: damaged: {name} must be a list of length {length}, of {rule}, "
-            f"got {reprlib.repr(values)}"
+            f"got {shown(values)}"
         )
     return values

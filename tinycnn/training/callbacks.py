@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray, as_count, as_rate
+from tinycnn._checks import FloatArray, as_count, as_rate, shown
 from tinycnn.network import CNN
 from tinycnn.training.optim import Optimizer
 
@@ -167,7 +167,9 @@ class EarlyStopping(Callback):
         self.patience = as_count("patience", patience, 1)
         self.min_delta = as_rate("min_delta", min_delta)
         if monitor not in MONITORS:
-            raise ValueError(f"monitor: must be one of {', '.join(MONITORS)}, got {monitor!r}")
+            raise ValueError(
+                f"monitor: must be one of {', '.join(MONITORS)}, got {shown(monitor)}"
+            )
         self.monitor = monitor
         self._best_flat: FloatArray | None
         self._forget()
@@ -182,6 +184,11 @@ class EarlyStopping(Callback):
             )
         if state.epoch == 0:
             self._forget()
+        if self._best_flat is not None and self._best_flat.shape != state.net.flat.shape:
+            raise ValueError(
+                f"EarlyStopping: the best parameters are {self._best_flat.shape}, the network has "
+                f"{state.net.flat.shape}"
+            )
         return self._out_of_patience(state)
 
     def on_epoch_end(self, state: TrainingState) -> bool:
@@ -221,10 +228,14 @@ class EarlyStopping(Callback):
         for name in ("monitor", "min_delta"):
             before, now = state[name].item(), getattr(self, name)
             if before != now:
-                raise ValueError(f"EarlyStopping: {name} was {before!r} before, now it is {now!r}")
-        self.best_epoch = int(state["best_epoch"])
-        self.best_value = float(state["best_value"])
-        self._best_flat = state.get("best_flat")
+                raise ValueError(
+                    f"EarlyStopping: {name} was {shown(before)} before, now it is {now!r}"
+                )
+        best_epoch, best_value = int(state["best_epoch"]), float(state["best_value"])
+        best_flat = state.get("best_flat")
+        if best_flat is not None and not np.isfinite(best_flat).all():
+            raise ValueError("EarlyStopping: the best parameters are not all finite numbers")
+        self.best_epoch, self.best_value, self._best_flat = best_epoch, best_value, best_flat
 
     def _forget(self) -> None:
         self.best_epoch = 0
