@@ -131,7 +131,9 @@ def as_count(name: str, value: Any, minimum: int) -> int:
     if not (
         abs(number) <= sys.float_info.max and number >= minimum and number == math.floor(number)
     ):
-        raise ValueError(f"{name}: must be a whole number of at least {minimum}, got {shown(value)}")
+        raise ValueError(
+            f"{name}: must be a whole number of at least {minimum}, got {shown(value)}"
+        )
     return int(number)
 
 

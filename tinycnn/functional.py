@@ -38,7 +38,6 @@ from tinycnn._checks import (
 )
 from tinycnn.fast.dispatch import kernels
 
-
 # Zeros around a map: (rows above, rows below), (columns to the left, columns to the right).
 Border: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 

@@ -104,9 +104,7 @@ def _all_within(values: npt.NDArray[Any], first: int, end: int) -> bool:
     return bool(len(values) == 0 or (values.min() >= first and values.max() < end))
 
 
-def as_images(
-    name: str, images: npt.ArrayLike, image_shape: tuple[int, ...]
-) -> npt.NDArray[Any]:
+def as_images(name: str, images: npt.ArrayLike, image_shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Check the shape and dtype of images for a network; returned as they are, bytes as bytes."""
     array = as_array(name, images)
     require_ndim(name, array, 4, "(N, C, H, W)")

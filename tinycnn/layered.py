@@ -25,13 +25,12 @@ from tinycnn.inputs import (
 )
 from tinycnn.parameters import Parameters
 
-
 # Values of all layers' outputs that a slab of images may have.
 STATE_VALUES = 2**22
 
 
 class LayeredState(NamedTuple):
-    """What :meth:`LayeredPath.backward` needs of :meth:`LayeredPath.forward`: each layer's cache."""
+    """What :meth:`LayeredPath.backward` needs of the forward pass: each layer's cache."""
 
     caches: list[Any]
 
@@ -113,9 +112,7 @@ class LayeredPath:
         """Prepare for training: see :class:`LayeredGradients`."""
         return LayeredGradients(self, flat, label_smoothing)
 
-    def _outputs(
-        self, flat: FloatArray, inputs: Inputs, n_steps: int
-    ) -> tuple[FloatArray, bool]:
+    def _outputs(self, flat: FloatArray, inputs: Inputs, n_steps: int) -> tuple[FloatArray, bool]:
         """Compute the outputs (N, values) of the first n_steps layers, keeping no caches."""
         steps = self.architecture.steps
         width = math.prod(steps[n_steps - 1].output_shape if n_steps else steps[0].input_shape)
@@ -158,15 +155,13 @@ class LayeredGradients:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def over(
-        self, examples: Examples, rng: np.random.Generator | None = None
-    ) -> LayeredBatches:
+    def over(self, examples: Examples, rng: np.random.Generator | None = None) -> LayeredBatches:
         """Prepare for batches of the examples; rng is for layers that are random in training."""
         return LayeredBatches(self, examples, rng)
 
 
 class LayeredBatches:
-    """Labelled images in an order, and the loss of a network on one batch of them after the other."""
+    """Labelled images in an order, and the loss of a network on batch after batch of them."""
 
     def __init__(
         self, gradients: LayeredGradients, examples: Examples, rng: np.random.Generator | None
@@ -178,7 +173,7 @@ class LayeredBatches:
     def differentiate(
         self, first: int = 0, last: int | None = None
     ) -> tuple[float, FloatArray, float]:
-        """Return the mean loss of images first to last of the order, its gradient, and their weight.
+        """Return the mean loss of images first to last of the order, its gradient, their weight.
 
         The mean is weighted if the images are; where their weights add up to 0, so do loss and
         gradient.

@@ -174,8 +174,8 @@ def make_layer(description: Mapping[str, Any]) -> Layer:
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in LAYERS:
         raise ValueError(
-            f"kind: no layer is called {shown(kind)}; known are {', '.join(LAYERS)}; decorate a class "
-            "of your own with tinycnn.layers.register before loading"
+            f"kind: no layer is called {shown(kind)}; known are {', '.join(LAYERS)}; decorate a "
+            "class of your own with tinycnn.layers.register before loading"
         )
     return LAYERS[kind](**arguments)
 
@@ -406,7 +406,9 @@ class Linear(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return (units,) of an input of (F,)."""
         if len(input_shape) != 1:
-            raise ValueError(f"it takes vectors, not maps of {_sizes(input_shape)}; put Flatten() before it")
+            raise ValueError(
+                f"it takes vectors, not maps of {_sizes(input_shape)}; put Flatten() before it"
+            )
         return (self.units,)
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
@@ -437,7 +439,9 @@ def _pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
     """Return (rows, columns) of one number for both, or of two."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != 2:
-            raise ValueError(f"{name}: must be one whole number or (rows, columns), got {shown(value)}")
+            raise ValueError(
+                f"{name}: must be one whole number or (rows, columns), got {shown(value)}"
+            )
         rows, columns = value
     else:
         rows = columns = value
@@ -468,7 +472,7 @@ def _with_bias(weight_shape: Shape, bias: bool) -> dict[str, Shape]:
 def _drawn(
     shapes: Mapping[str, Shape], rng: np.random.Generator, feeds_relu: bool
 ) -> dict[str, Any]:
-    """Draw the weight with variance 2 / fan-in if a ReLU follows, else 1 / fan-in; the bias is 0."""
+    """Draw the weight with variance 2 / fan-in if a ReLU follows, else 1 / fan-in."""
     shape = shapes["weight"]
     deviation = math.sqrt((2.0 if feeds_relu else 1.0) / math.prod(shape[1:]))
     weight = rng.normal(0.0, deviation, shape)

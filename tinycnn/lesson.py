@@ -44,7 +44,7 @@ def max_pool_dx(dout, winner, x_shape):
 
 
 def softmax_cross_entropy(logits, y):
-    """The loss, -mean(log(softmax(logits)[y])), and dlogits = (softmax(logits) - one_hot(y)) / N."""
+    """Loss = -mean(log(softmax(logits)[y])); dlogits = (softmax(logits) - one_hot(y)) / N."""
     shifted = logits - logits.max(axis=1, keepdims=True)  # so that no exponential overflows
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     images = np.arange(len(y))
@@ -69,7 +69,7 @@ def loss_and_gradients(x, y, w_conv, w_fc):
 
 
 def train(x, y, w_conv, w_fc, lr, n_epochs):
-    """Full-batch gradient descent; the filters descend at the rate lr / N. Returns the last w_fc."""
+    """Full-batch gradient descent, the filters at the rate lr / N; returns the final w_fc."""
     for _ in range(n_epochs):
         _, dw_conv, dw_fc = loss_and_gradients(x, y.astype(int), w_conv, w_fc)
         w_conv = w_conv - lr * dw_conv / len(x)

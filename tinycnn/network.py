@@ -238,7 +238,9 @@ class CNN:
         for name, value in (("mean", mean), ("std", std)):
             array = as_array(name, value).astype(np.float64)
             if array.shape != (C,):
-                raise ValueError(f"{name}: needs one number for each of {C} channels, got {shown(value)}")
+                raise ValueError(
+                    f"{name}: needs one number for each of {C} channels, got {shown(value)}"
+                )
             require_finite(name, array, array.dtype)
             checked[name] = array
         if (checked["std"] <= 0).any():
@@ -352,7 +354,7 @@ class CNN:
         return self._predicted(self.path.logits, images, n_threads)
 
     def features(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
-        """Compute what the last layer sees (N, n_features) of each image; else as :meth:`logits`."""
+        """Compute what the last layer sees (N, n_features); else as :meth:`logits`."""
         return self._predicted(self.path.features, images, n_threads)
 
     def predict_proba(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
@@ -417,6 +419,10 @@ def _float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
 def _checked_class_names(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:
     if names is None:
         return tuple(str(i) for i in range(n_classes))
-    if isinstance(names, str) or not isinstance(names, Sequence | np.ndarray) or len(names) != n_classes:
+    if (
+        isinstance(names, str)
+        or not isinstance(names, Sequence | np.ndarray)
+        or len(names) != n_classes
+    ):
         raise ValueError(f"class_names: {n_classes} classes need as many names, got {shown(names)}")
     return tuple(str(name) for name in names)

@@ -12,7 +12,8 @@ class Parameters(Mapping[str, FloatArray]):
     """A mapping of names to arrays that are consecutive pieces of one vector.
 
     Holds a network's parameters, or a gradient with respect to them. An optimiser updates
-    :attr:`flat` in one pass; everybody else goes by names. Set values with ``p[name][...] = value``.
+    :attr:`flat` in one pass; everybody else goes by names. Set values by
+    ``p[name][...] = value``.
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinycnn.files.bounded import Readable, read_bounded
+
 from .dataset import Array, Dataset, make_dataset
 
 GZIP_MAGIC = b"\x1f\x8b"

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from tinycnn.files.archive import open_archive, read_array
+
 from .dataset import Dataset, make_dataset
 
 ZIP_MAGIC = b"PK"

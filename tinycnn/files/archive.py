@@ -30,7 +30,6 @@ from tinycnn._checks import shown
 from tinycnn.files.bounded import open_file, read_bounded
 from tinycnn.files.writing import atomic_file
 
-
 # NumPy's own limit for a header it will parse is 10,000 characters; plain arrays need 128.
 _MAX_HEADER_BYTES = 10_240
 
@@ -145,8 +144,8 @@ def read_array(
         )
     if header.data_bytes > max(UNSUSPICIOUS_BYTES, MAX_RATIO * info.compress_size):
         raise ValueError(
-            f"{what} claims {header.data_bytes:,} bytes from {info.compress_size:,} in the file: no "
-            "images or parameters compress so well; write it with np.savez if it is genuine"
+            f"{what} claims {header.data_bytes:,} bytes from {info.compress_size:,} in the file: "
+            "no images or parameters compress so well; write it with np.savez if it is genuine"
         )
     _check_data_bytes(info.file_size - header.header_bytes, header, what)
     with _zip_errors(what), archive.open(info) as stream:

@@ -266,7 +266,9 @@ def _require_order(path: Path, order: npt.NDArray[Any], state: TrainingState) ->
         and order.max() < n_images
         and len(np.unique(order)) == len(order)
     ):
-        raise ValueError(f"{path}: damaged: its order must be distinct indices of {len(state.order)} images")
+        raise ValueError(
+            f"{path}: damaged: its order must be distinct indices of {len(state.order)} images"
+        )
 
 
 def _require_history(path: Path, contents: _Contents) -> None:
@@ -315,7 +317,9 @@ def _require_like_parameters(sums: Mapping[str, npt.NDArray[Any]], flat: FloatAr
         if name == "n_steps":
             continue
         if values.shape != flat.shape or values.dtype != flat.dtype:
-            raise ValueError(f"{name} is {values.dtype} {values.shape}, not {flat.dtype} {flat.shape}")
+            raise ValueError(
+                f"{name} is {values.dtype} {values.shape}, not {flat.dtype} {flat.shape}"
+            )
         if not np.isfinite(values).all():
             raise ValueError(f"{name} has values that are not finite numbers")
 

@@ -165,11 +165,13 @@ def _no_network(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: damaged: its architecture makes no network: {shown(error)}") from error
+        raise ValueError(
+            f"{path}: damaged: its architecture makes no network: {shown(error)}"
+        ) from error
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict of a JSON object's pairs; of a key that stands there twice, neither counts."""
+    """Make a dict of a JSON object's pairs, in which no key may stand twice."""
     result = dict(pairs)
     if len(result) < len(pairs):
         raise ValueError("a key stands there twice")
@@ -180,8 +182,8 @@ def _read_architecture(path: Path, metadata: dict[str, Any]) -> Architecture:
     """Check the described architecture."""
     if metadata.get("byte_scale") != BYTE_SCALE:
         raise ValueError(
-            f"{path}: divides bytes by {shown(metadata.get('byte_scale'))}, this tinycnn by {BYTE_SCALE}: "
-            "install the version of tinycnn that wrote it"
+            f"{path}: divides bytes by {shown(metadata.get('byte_scale'))}, this tinycnn by "
+            f"{BYTE_SCALE}: install the version of tinycnn that wrote it"
         )
     with _no_network(path):
         layers = [make_layer(description) for description in metadata["layers"]]

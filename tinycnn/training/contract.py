@@ -165,7 +165,13 @@ def _contract_network(x: npt.NDArray[Any], w_conv: FloatArray, w_fc: FloatArray)
         raise ValueError(f"w_fc: needs a column for each class, got shape {w_fc.shape}")
     require_finite("w_conv", w_conv, w_conv.dtype)
     require_finite("w_fc", w_fc, w_fc.dtype)
-    layers = [Conv(K, (R, S), bias=False), ReLU(), MaxPool(), Flatten(), Linear(n_classes, bias=False)]
+    layers = [
+        Conv(K, (R, S), bias=False),
+        ReLU(),
+        MaxPool(),
+        Flatten(),
+        Linear(n_classes, bias=False),
+    ]
     net = CNN((1, H, W), layers, dtype=w_fc.dtype)
     net.parameters["conv1.weight"][...] = w_conv
     net.parameters["linear1.weight"][...] = w_fc.T

@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from tinycnn._checks import (
     FloatArray,
-    as_count,
     as_flag,
     as_labels,
     as_number,
     as_seed,
     require_finite,
+    shown,
 )
 from tinycnn.fast.threads import resolve_threads
 from tinycnn.functional import cross_entropy_forward
@@ -153,11 +153,13 @@ def fit(
         put back to what they were before the call.
     """
     if not isinstance(net, CNN):
-        raise TypeError(f"net: must be a tinycnn.CNN, got {net!r}")
-    images, labels = _checked_data(net, images, labels, "images", "labels")
+        raise TypeError(f"net: must be a tinycnn.CNN, got {shown(net)}")
+    images, labels = _checked_data(net, images, labels)
     _require_usual_scale(net, images)
     seed = as_seed("seed", seed)
-    order, validation = _hold_out(net, images, labels, validation_data, validation_fraction, seed)
+    fraction = _as_share("validation_fraction", validation_fraction)
+    validation = _checked_validation(net, validation_data, fraction)
+    order, validation = _hold_out((images, labels), validation, fraction, seed)
     shape, n_classes = net.architecture.image_shape, net.architecture.n_classes
     task = _Task(
         images,
@@ -185,7 +187,7 @@ def fit(
             "optimizer": optimizer,
             "seed": seed,
             "validation_data": None if validation_data is None else validation,
-            "validation_fraction": validation_fraction,
+            "validation_fraction": fraction,
         },
     )
     _train(state, task, threads)
@@ -259,9 +261,7 @@ def _validate(state: TrainingState, n_threads: int) -> None:
         state.history.validation_accuracy.append(accuracy)
 
 
-def _require_convergence(
-    state: TrainingState, initial: tuple[FloatArray, dict[str, Any]]
-) -> None:
+def _require_convergence(state: TrainingState, initial: tuple[FloatArray, dict[str, Any]]) -> None:
     """Undo a training whose loss or parameters are no longer finite, and say so."""
     loss = state.history.train_loss[-1]
     if math.isfinite(loss) and np.isfinite(state.net.flat).all():
@@ -313,21 +313,24 @@ def evaluate(
     -------
     loss, accuracy : float
     """
-    images, labels = _checked_data(net, images, labels, "images", "labels")
+    images, labels = _checked_data(net, images, labels)
     logits = net.logits(images, n_threads)
     loss, _ = cross_entropy_forward(logits, labels)
     return loss, float(np.mean(logits.argmax(axis=1) == labels))
 
 
 def _checked_data(
-    net: CNN, images: npt.ArrayLike, labels: npt.ArrayLike, images_name: str, labels_name: str
+    net: CNN,
+    images: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    names: tuple[str, str] = ("images", "labels"),
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Check labelled images against the network and each other; labels come out as integers."""
-    checked_images = as_images(images_name, images, net.architecture.image_shape)
-    checked_labels = as_labels(labels_name, labels, net.architecture.n_classes)
-    require_same_length(checked_images, checked_labels, images_name, labels_name)
+    checked_images = as_images(names[0], images, net.architecture.image_shape)
+    checked_labels = as_labels(names[1], labels, net.architecture.n_classes)
+    require_same_length(checked_images, checked_labels, *names)
     for slab in slabs(checked_images):
-        require_finite(images_name, checked_images[slab], net.flat.dtype, slab.start)
+        require_finite(names[0], checked_images[slab], net.flat.dtype, slab.start)
     return checked_images, checked_labels.astype(np.int64)
 
 
@@ -354,34 +357,34 @@ def _as_share(name: str, value: Any) -> float:
 
 
 def _hold_out(
-    net: CNN,
-    images: npt.NDArray[Any],
-    labels: npt.NDArray[np.int64],
-    validation_data: Any,
-    validation_fraction: float,
+    data: tuple[npt.NDArray[Any], npt.NDArray[np.int64]],
+    validation_data: tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None,
+    fraction: float,
     seed: int | None,
 ) -> tuple[npt.NDArray[np.int64], tuple[npt.NDArray[Any], npt.NDArray[Any]] | None]:
     """Decide which images train (their indices) and what validates."""
-    everything = np.arange(len(images), dtype=np.int64)
-    validation_fraction = _as_share("validation_fraction", validation_fraction)
-    if validation_data is not None:
-        if validation_fraction:
-            raise ValueError("validation_fraction: give this or validation_data, not both")
-        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-            raise ValueError(
-                "validation_data: must be a pair (images, labels), got "
-                f"{type(validation_data).__name__}"
-                + (f" of {len(validation_data)}" if hasattr(validation_data, "__len__") else "")
-            )
-        return everything, _checked_data(
-            net, *validation_data, "validation_data[0]", "validation_data[1]"
-        )
-    if not validation_fraction:
-        return everything, None
-    order, held_out = stratified_split(labels, validation_fraction, seed)
+    images, labels = data
+    if validation_data is not None or not fraction:
+        return np.arange(len(images), dtype=np.int64), validation_data
+    order, held_out = stratified_split(labels, fraction, seed)
     if len(held_out) == 0:
         raise ValueError(
-            f"validation_fraction: {validation_fraction} of {len(labels)} images holds none out, "
-            "as one of each class stays to train; give a larger share or more images"
+            f"validation_fraction: {fraction} of {len(labels)} images holds none out, as one of "
+            "each class stays to train; give a larger share or more images"
         )
     return order.astype(np.int64), (images[held_out], labels[held_out])
+
+
+def _checked_validation(
+    net: CNN, validation_data: Any, validation_fraction: float
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None:
+    """Check a pair of images and labels, if there is one and no fraction beside it."""
+    if validation_data is None:
+        return None
+    if validation_fraction:
+        raise ValueError("validation_fraction: give this or validation_data, not both")
+    if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+        raise ValueError(
+            f"validation_data: must be a pair (images, labels), got {shown(validation_data)}"
+        )
+    return _checked_data(net, *validation_data, ("validation_data[0]", "validation_data[1]"))

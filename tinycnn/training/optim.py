@@ -275,7 +275,9 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(lr, weight_decay)
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise ValueError(f"betas: must be two numbers, such as (0.9, 0.999), got {shown(betas)}")
+            raise ValueError(
+                f"betas: must be two numbers, such as (0.9, 0.999), got {shown(betas)}"
+            )
         self.betas = (_as_decay("betas[0]", betas[0]), _as_decay("betas[1]", betas[1]))
         self.eps = as_rate("eps", eps)
         if self.eps == 0:
