@@ -71,7 +71,8 @@ class TrainingState:
     stopping : bool
         Whether a callback has asked to stop.
     undone : bool
-        Whether training has diverged, and its network has its first parameters again.
+        Whether the network has its first parameters again, since training diverged or a callback
+        refused to begin.
     """
 
     net: CNN
@@ -182,9 +183,11 @@ class EarlyStopping(Callback):
             )
         if state.epoch == 0:
             self._forget()
-        if self._best_flat is not None and self._best_flat.shape != state.net.flat.shape:
+        best = self._best_flat
+        if best is not None and best.shape != state.net.flat.shape:
+            self._forget()
             raise ValueError(
-                f"EarlyStopping: the best parameters are {self._best_flat.shape}, the network has "
+                f"EarlyStopping: the best parameters are {best.shape}, the network has "
                 f"{state.net.flat.shape}"
             )
         return self._out_of_patience(state)

@@ -200,10 +200,7 @@ def _train(state: TrainingState, task: _Task, n_threads: int) -> None:
     initial = net.flat.copy(), state.optimizer.state()
     failure: BaseException | None = None
     try:
-        for callback in callbacks:
-            callback.before_fit(state)
-        answers = [callback.on_fit_begin(state) for callback in callbacks]
-        state.stopping = any(answers)
+        _begin(state, initial)
         with net.path.gradients(net.flat, n_threads, task.label_smoothing) as gradients:
             while not state.over:
                 state.epoch += 1
@@ -219,6 +216,25 @@ def _train(state: TrainingState, task: _Task, n_threads: int) -> None:
         raise
     finally:
         _end(state, failure)
+
+
+def _begin(state: TrainingState, initial: tuple[FloatArray, dict[str, Any]]) -> None:
+    """Let callbacks restore and prepare; if one refuses, nothing has changed."""
+    try:
+        for callback in state.callbacks:
+            callback.before_fit(state)
+        answers = [callback.on_fit_begin(state) for callback in state.callbacks]
+    except BaseException:
+        _undo(state, initial)
+        raise
+    state.stopping = any(answers)
+
+
+def _undo(state: TrainingState, initial: tuple[FloatArray, dict[str, Any]]) -> None:
+    """Put network and optimiser back to what they were before training."""
+    state.net.flat[...], optimizer_state = initial
+    state.optimizer.set_state(optimizer_state)
+    state.undone = True
 
 
 def _run_epoch(state: TrainingState, task: _Task, gradients: Any) -> None:
@@ -267,9 +283,7 @@ def _require_convergence(state: TrainingState, initial: tuple[FloatArray, dict[s
     if math.isfinite(loss) and np.isfinite(state.net.flat).all():
         return
     what = "a parameter" if math.isfinite(loss) else "the loss"
-    state.net.flat[...], optimizer_state = initial
-    state.optimizer.set_state(optimizer_state)
-    state.undone = True
+    _undo(state, initial)
     raise FloatingPointError(
         f"fit: {what} became infinite or NaN in epoch {state.epoch} with {state.optimizer}; use a "
         "lower learning rate, or net.standardize(images) before fit. The network has the "
