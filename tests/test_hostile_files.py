@@ -1,4 +1,4 @@
-"""Damaged and hostile model files and checkpoints: one clear error, at once, and nothing changed."""
+"""Damaged and hostile model files and checkpoints: one clear error, at once, nothing changed."""
 
 import io
 import json
