@@ -13,9 +13,8 @@ import pytest
 
 import tinycnn
 from tinycnn import cli
-
-COMMANDS = ["train", "evaluate", "predict", "info"]
-
+from tinycnn.cli.app import COMMANDS
+from tinycnn.cli.parser import build_parser
 
 def run(*arguments):
     """Run a command in this process; return its exit code."""
@@ -88,17 +87,17 @@ def test_an_interrupted_training_is_resumed_to_the_same_model(
     whole, model, checkpoint = (tmp_path / name for name in ("whole.npz", "m.npz", "run.npz"))
     options = ("train", idx_folder, "-q", "--epochs", 9, "--lr", 0.0003, *patience)
     assert run(*options, "-o", whole) == 0
-    told = re.search(r"^epoch \d of 9 was the best$", capsys.readouterr().out, re.MULTILINE)
+    told = re.search(r"^epoch \d was the best$", capsys.readouterr().out, re.MULTILINE)
     assert bool(told) == bool(patience)
 
     options = (*options, "-o", model, "--checkpoint", checkpoint)
-    monkeypatch.setattr(cli, "Checkpoint", Interrupted)
+    monkeypatch.setattr("tinycnn.cli.train.Checkpoint", Interrupted)
     assert run(*options) == 130
-    message = rf"epoch \d of 9 is saved to {model}; to go on, add --resume {checkpoint}"
+    message = rf"epoch \d is saved to {model}; to go on, add --resume"
     assert re.search(message, capsys.readouterr().err)
     assert model.read_bytes() != whole.read_bytes()
     monkeypatch.undo()
-    assert run(*options, "--resume", checkpoint) == 0
+    assert run(*options, "--resume") == 0
     assert model.read_bytes() == whole.read_bytes()
 
 
@@ -129,9 +128,10 @@ def test_predict_takes_image_files_and_idx_files(model, idx_folder, tmp_path, ca
 def test_info_describes_the_model(model, capsys):
     assert run("info", model) == 0
     output = capsys.readouterr().out
-    assert "64 filters 3 x 3, ReLU, 2x2 pool -> 64 x 4 x 4" in output
-    assert "1024 -> 2" in output
-    assert "0, 1" in output
+    assert re.search(r"conv1 +filters=64, kernel_size=\(3, 3\).* -> 64 x 8 x 8", output)
+    assert re.search(r"linear1 +units=2.* -> 2\n", output)
+    assert re.search(r"classes +0, 1\n", output)
+    assert re.search(r"runs +(on the fast path|layer by layer: .+)\n", output)
 
 
 def test_classes_are_matched_by_name(model, tmp_path, rng, capsys):
@@ -151,12 +151,12 @@ def test_bad_input_is_one_line_and_exit_code_2(model, idx_folder, tmp_path, caps
         (("train", tmp_path / "text.txt"), "text.txt"),
         (("train", idx_folder, "--epochs", -1), "epochs: must be a whole number"),
         (("train", idx_folder, "--lr", "nan"), "lr: must be finite"),
-        (("train", idx_folder, "--kernel-size", 10), "too small for 1 block"),
+        (("train", idx_folder, "--kernel-size", 10, "--padding", 0), "conv1: its 10 x 10 kernel"),
         (("train", idx_folder, "-o", tmp_path / "no" / "m.npz"), "there is no folder"),
         (("train", idx_folder, "-o", tmp_path / "text.txt"), "is not a tinycnn model"),
         (("train", idx_folder, "--checkpoint", tmp_path / "text.txt"), "--checkpoint: "),
         (("train", idx_folder, "-o", model, "--checkpoint", model), "is where the model is saved"),
-        (("train", idx_folder, "-o", model, "--resume", model), "is no checkpoint"),
+        (("train", idx_folder, "--resume"), "needs --checkpoint FILE"),
         (("train", idx_folder, "--patience", 0), "patience: must be a whole number"),
         (("evaluate", tmp_path / "text.txt"), "text.txt"),
         (("evaluate", model), "classes that the model does not know: 2, 3"),
@@ -177,7 +177,7 @@ def test_every_command_has_help(command, capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert len(text.splitlines()) > 5
-    parser = cli.build_parser(cli.COMMANDS)._subparsers._group_actions[0].choices[command]
+    parser = build_parser(COMMANDS)._subparsers._group_actions[0].choices[command]
     for action in parser._actions:
         assert action.help, f"{command} {action.dest} has no help"
 
@@ -213,5 +213,5 @@ def test_ctrl_c_keeps_the_last_epoch(tmp_path):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert re.search(r"interrupted: the model as of epoch \d+ of 100000 is saved to", errors)
+    assert re.search(r"interrupted: the model as of epoch \d+ is saved to", errors)
     assert tinycnn.load_model(path).architecture.n_classes == 10

@@ -7,7 +7,7 @@ import sysconfig
 
 import pytest
 
-from tinycnn import _dispatch
+from tinycnn.fast import dispatch
 
 
 def run_python(code, **environment):
@@ -20,7 +20,7 @@ def run_python(code, **environment):
     return output.stdout
 
 
-@pytest.mark.parametrize("level", _dispatch.supported_levels())
+@pytest.mark.parametrize("level", dispatch.supported_levels())
 def test_importing_every_submodule_runs_no_other_build_of_the_kernels(level):
     code = (
         "import importlib, pkgutil, sys, tinycnn\n"

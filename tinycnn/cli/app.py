@@ -1,0 +1,65 @@
+"""``main``: runs one command, and says in one line what went wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tinycnn.cli import streams
+from tinycnn.cli.evaluate import run_evaluate
+from tinycnn.cli.info import run_info
+from tinycnn.cli.parser import EXIT_ERROR, Command, build_parser
+from tinycnn.cli.predict import run_predict
+from tinycnn.cli.train import run_train
+
+COMMANDS: dict[str, Command] = {
+    "train": run_train,
+    "evaluate": run_evaluate,
+    "predict": run_predict,
+    "info": run_info,
+}
+
+# What a shell reports for programs that Ctrl-C or a closed pipe has ended.
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+ERRORS = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        What was typed after ``tinycnn``.
+
+    Returns
+    -------
+    int
+        0; 1 if ``predict`` could not read some images; 2 for bad input; 130 after Ctrl-C; 141 if
+        nobody reads the output any more.
+    """
+    streams.prepare()
+    try:
+        arguments = build_parser(COMMANDS).parse_args(argv)
+        return arguments.run(arguments)  # type: ignore[no-any-return]
+    except BrokenPipeError:
+        streams.silence(sys.stdout)
+        return EXIT_BROKEN_PIPE
+    except ERRORS as error:
+        streams.silence_if_failed(sys.stdout)
+        streams.complain(f"tinycnn: error: {_one_line(error)}")
+        return EXIT_ERROR
+    except KeyboardInterrupt as interrupt:
+        streams.complain(f"tinycnn: interrupted: {interrupt or 'nothing was changed'}")
+        return EXIT_INTERRUPTED
+
+
+def _one_line(error: BaseException) -> str:
+    """Tell an error in one line, whatever it is."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory{f': {error}' if str(error) else ''}"
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,51 @@
+"""``tinycnn info``: what a saved model is made of."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from tinycnn.architecture import Step
+from tinycnn.cli.streams import say
+from tinycnn.files.model import describe, load_model
+from tinycnn.network import CNN
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Print the layers of a model with their shapes, and its classes."""
+    net = load_model(arguments.model)
+    if arguments.json:
+        say(json.dumps({**describe(net), "n_parameters": net.flat.size, "path": _path(net)}))
+        return 0
+    say(f"{arguments.model}: {net.flat.size} parameters, {net.flat.dtype}")
+    say(f"  images        {_shape(net.architecture.image_shape)}, bytes 0..255 or floats 0..1")
+    say(f"  standardised  mean {_numbers(net.input_mean)}, deviation {_numbers(net.input_std)}")
+    steps = net.architecture.steps
+    width = max(len(step.name) for step in steps)
+    for step in steps:
+        say(f"  {step.name:{width}}  {_arguments(step):40} -> {_shape(step.output_shape)}")
+    say(f"  classes       {', '.join(net.class_names)}")
+    say(f"  runs          {_path(net)}")
+    return 0
+
+
+def _path(net: CNN) -> str:
+    """Tell how the network is computed, and if not fast, why."""
+    return f"layer by layer: {net.why_layered}" if net.why_layered else "on the fast path"
+
+
+def _arguments(step: Step) -> str:
+    """Tell what a layer was made with, as in Python."""
+    fields = dataclasses.fields(step.layer)
+    return ", ".join(f"{each.name}={getattr(step.layer, each.name)!r}" for each in fields)
+
+
+def _numbers(values: Iterable[Any]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,261 @@
+"""What the command line understands: the commands, their options and their help texts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import NoReturn, TypeAlias
+
+import tinycnn
+from tinycnn.cli.streams import complain
+from tinycnn.training.choices import OPTIMIZERS
+from tinycnn.training.defaults import (
+    BATCH_SIZE,
+    KERNEL_SIZE,
+    LARGE_BATCH_SIZE,
+    LEARNING_RATES,
+    LEAST_EPOCHS,
+    MANY_IMAGES,
+    MOST_EPOCHS,
+    OPTIMIZER,
+    PADDING,
+    WEIGHT_DECAY,
+)
+from tinycnn.zoo import MODELS
+
+EXIT_ERROR = 2
+
+Command: TypeAlias = Callable[[argparse.Namespace], int]
+Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+DATA_HELP = (
+    "a folder with one subfolder of images per class, a folder of IDX files (as MNIST has), an IDX "
+    "images file or an NPZ file; the bundled digits if left out"
+)
+MODEL_HELP = "a file that `tinycnn train` has saved"
+
+
+def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
+    """Describe the commands and their arguments; ``run`` becomes the function of the one given."""
+    parser = _Parser(
+        prog="tinycnn", description="Train a small convolutional network on images, and use it."
+    )
+    parser.add_argument("--version", action="version", version=f"tinycnn {tinycnn.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_info(commands)
+    for name, command in commands.choices.items():
+        command.set_defaults(run=functions[name], command=name)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        usage = " ".join(self.format_usage().split())
+        hint = usage if len(usage) < 200 else f"usage: {self.prog} [options] ..."
+        complain(f"tinycnn: error: {message} ({hint}; `{self.prog} --help` tells more)")
+        raise SystemExit(EXIT_ERROR)
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+def _add_train(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a network and save it",
+        description="Train a network, save it, and test it on images it has not seen. Data that "
+        "have no test part of their own are split: a fifth of each class is held out.",
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("data", nargs="?", metavar="DATA", help=DATA_HELP)
+    parser.add_argument(
+        "-o", "--output", default="model.npz", metavar="FILE", help="where the model is saved"
+    )
+    _add_reading(parser)
+    _add_network(parser.add_argument_group("the network"))
+    _add_training(parser.add_argument_group("the training"))
+    _add_running(parser.add_argument_group("the run"))
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        metavar=("ROWS", "COLUMNS"),
+        help="resize the images of an image folder",
+    )
+
+
+def _add_network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model",
+        choices=MODELS,
+        metavar="NAME",
+        help=f"a network by its name, instead of the next options: {', '.join(MODELS)}",
+    )
+    group.add_argument(
+        "--channels",
+        type=int,
+        nargs="+",
+        metavar="K",
+        help="filters of each block; unless given, one to three blocks, as many as the images are "
+        "large enough for",
+    )
+    group.add_argument(
+        "--kernel-size",
+        type=int,
+        metavar="R",
+        help=f"filters are R x R; unless given, {KERNEL_SIZE}",
+    )
+    group.add_argument(
+        "--padding",
+        type=_number_or_word,
+        metavar="N",
+        help="zeros around what each convolution is given: a number, or 'same' for as many as keep "
+        f"its size; unless given, {PADDING!r}",
+    )
+    group.add_argument(
+        "--hidden",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="units of fully connected layers before the last one",
+    )
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes over the training images; unless given, the fewer the more images there are, "
+        f"from {LEAST_EPOCHS} to {MOST_EPOCHS}",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help=f"images per update; unless given, {BATCH_SIZE}, from {MANY_IMAGES} images on "
+        f"{LARGE_BATCH_SIZE}",
+    )
+    group.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default=OPTIMIZER,
+        metavar="NAME",
+        help=f"what makes a step of a gradient: {', '.join(OPTIMIZERS)}",
+    )
+    rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
+    group.add_argument(
+        "--lr",
+        type=float,
+        help="highest learning rate: reached after a third of the training, then falling to 0; "
+        f"unless given, {rates}",
+    )
+    group.add_argument(
+        "--weight-decay", type=float, help=f"unless given, {WEIGHT_DECAY} for adamw, else 0"
+    )
+    group.add_argument(
+        "--shift",
+        type=int,
+        metavar="N",
+        help="in every epoch, move each image by up to N pixels; unless given, 1, and 0 for tiny "
+        "images",
+    )
+    group.add_argument(
+        "--flip",
+        action="store_true",
+        help="in every epoch, mirror half of the images left to right; not for letters and digits",
+    )
+    group.add_argument(
+        "--class-weight",
+        choices=["balanced"],
+        help="let all classes count the same, however many images they have",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of each target that is spread over all classes",
+    )
+    group.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop when the loss on validation images has not improved for N epochs, and keep the "
+        "best network; a tenth of the training images is held out for that, unless the data have "
+        "a validation part",
+    )
+
+
+def _add_running(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--seed", type=int, default=0, help="of initial weights and shuffling")
+    group.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="write after every epoch what --resume needs to go on",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the file of --checkpoint, if it is there; data and options must be the "
+        "same",
+    )
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="unless given, as many as there are CPUs"
+    )
+    group.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    _add_json(group)
+
+
+def _add_evaluate(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a saved model on labelled images",
+        description="Print accuracy and loss of a saved model, in all and class by class: on the "
+        "test part of the data; on the images that training held out, if the model was trained on "
+        "these very data; else on all.",
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("data", nargs="?", metavar="DATA", help=DATA_HELP)
+    _add_json(parser)
+
+
+def _add_predict(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="tell the class of images",
+        description="Print a line for each image: its name, the most likely class and the "
+        "probability of that class. Image files are brought to the model's size and colours.",
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="image files (PNG, JPEG, ...), or IDX files"
+    )
+
+
+def _add_info(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "info", help="describe a saved model", description="Print what a saved model is made of."
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    _add_json(parser)
+
+
+def _add_json(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+
+
+def _number_or_word(text: str) -> int | str:
+    return text if text.isalpha() else int(text)
