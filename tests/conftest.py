@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinycnn
+from tinycnn import lesson
 from tinycnn.inputs import Examples
 from tinycnn.layered import LayeredPath
 
@@ -72,6 +73,45 @@ def numeric_gradient(
 
 
 # ------------------------------------------------------------- losses and gradients, in three ways
+
+
+def lesson_logits(net: tinycnn.CNN, images: np.ndarray) -> np.ndarray:
+    """Logits of a network by NumPy's padding and the functions of the lesson, in float64.
+
+    Nothing of what the network computes with takes part: neither its scaling nor its borders.
+    """
+    unit = 255 if images.dtype == np.uint8 else 1
+    mean, std = (each[:, None, None] for each in (net.input_mean, net.input_std))
+    x = (images.astype(np.float64) / unit - mean) / std
+    for step in net.architecture.steps:
+        parameters = net.parameters.of(step.name)
+        x = lesson_layer(step.layer, parameters, x)
+    return x
+
+
+def lesson_layer(layer: tinycnn.Layer, parameters: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    """Output of one of the standard layers, by the lesson."""
+    weight, bias = parameters.get("weight"), parameters.get("bias", np.zeros(1))
+    if isinstance(layer, tinycnn.Conv):
+        R, S = weight.shape[2:]
+        rows, columns = borders(layer.padding, R, S)
+        x = np.pad(x, ((0, 0), (0, 0), rows, columns))
+        return lesson.conv2d(x, weight.astype(np.float64)) + bias[:, None, None]
+    if isinstance(layer, tinycnn.ReLU):
+        return np.maximum(x, 0)
+    if isinstance(layer, tinycnn.MaxPool):
+        return lesson.max_pool(x)[0]
+    if isinstance(layer, tinycnn.Flatten):
+        return x.reshape(len(x), -1)
+    return x @ weight.astype(np.float64).T + bias
+
+
+def borders(padding: Any, R: int, S: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Zeros (above, below) and (left, right); of "same", the odd one stands at the end."""
+    if padding == "same":
+        return ((R - 1) // 2, R // 2), ((S - 1) // 2, S // 2)
+    rows, columns = padding if isinstance(padding, tuple) else (padding, padding)
+    return (rows, rows), (columns, columns)
 
 
 def weighted_cross_entropy(
