@@ -1,12 +1,15 @@
 """What several test files share."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinycnn
-from tinycnn.engine import BatchGradients
+from tinycnn import lesson
+from tinycnn.inputs import Examples
+from tinycnn.layered import LayeredPath
 
 
 @pytest.fixture
@@ -19,6 +22,32 @@ def rng() -> np.random.Generator:
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """The bundled digits: images (1797, 1, 8, 8) and labels (1797,)."""
     return tinycnn.load_digits()
+
+
+# ---------------------------------------------------------------------------------------- networks
+
+
+def small_net(image_shape: tuple[int, int, int] = (1, 8, 8), **arguments: Any) -> tinycnn.CNN:
+    """Make a network of one block of 8 filters for 10 classes, unless told otherwise."""
+    return tinycnn.CNN(image_shape, **({"channels": (8,), "n_classes": 10} | arguments))
+
+
+def with_biases(net: tinycnn.CNN, rng: np.random.Generator) -> tinycnn.CNN:
+    """Move all parameters a little, so that no bias is 0."""
+    net.flat += (0.1 * rng.normal(size=net.flat.shape)).astype(net.flat.dtype)
+    return net
+
+
+def halves(rng: np.random.Generator, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes that a bright left or right half tells apart: images (n, 1, 6, 6), labels (n,)."""
+    labels = np.arange(n) % 2
+    images = 0.1 * rng.random((n, 1, 6, 6))
+    images[labels == 0, :, :, :3] += 0.8
+    images[labels == 1, :, :, 3:] += 0.8
+    return images, labels
+
+
+# ------------------------------------------------------------------------------------- comparisons
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
@@ -43,6 +72,48 @@ def numeric_gradient(
     return gradient
 
 
+# ------------------------------------------------------------- losses and gradients, in three ways
+
+
+def lesson_logits(net: tinycnn.CNN, images: np.ndarray) -> np.ndarray:
+    """Logits of a network by NumPy's padding and the functions of the lesson, in float64.
+
+    Nothing of what the network computes with takes part: neither its scaling nor its borders.
+    """
+    unit = 255 if images.dtype == np.uint8 else 1
+    mean, std = (each[:, None, None] for each in (net.input_mean, net.input_std))
+    x = (images.astype(np.float64) / unit - mean) / std
+    for step in net.architecture.steps:
+        parameters = net.parameters.of(step.name)
+        x = lesson_layer(step.layer, parameters, x)
+    return x
+
+
+def lesson_layer(layer: tinycnn.Layer, parameters: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    """Output of one of the standard layers, by the lesson."""
+    weight, bias = parameters.get("weight"), parameters.get("bias", np.zeros(1))
+    if isinstance(layer, tinycnn.Conv):
+        R, S = weight.shape[2:]
+        rows, columns = borders(layer.padding, R, S)
+        x = np.pad(x, ((0, 0), (0, 0), rows, columns))
+        return lesson.conv2d(x, weight.astype(np.float64)) + bias[:, None, None]
+    if isinstance(layer, tinycnn.ReLU):
+        return np.maximum(x, 0)
+    if isinstance(layer, tinycnn.MaxPool):
+        return lesson.max_pool(x)[0]
+    if isinstance(layer, tinycnn.Flatten):
+        return x.reshape(len(x), -1)
+    return x @ weight.astype(np.float64).T + bias
+
+
+def borders(padding: Any, R: int, S: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Zeros (above, below) and (left, right); of "same", the odd one stands at the end."""
+    if padding == "same":
+        return ((R - 1) // 2, R // 2), ((S - 1) // 2, S // 2)
+    rows, columns = padding if isinstance(padding, tuple) else (padding, padding)
+    return (rows, rows), (columns, columns)
+
+
 def weighted_cross_entropy(
     logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, smoothing: float = 0
 ) -> tuple[float, np.ndarray]:
@@ -61,6 +132,17 @@ def weighted_cross_entropy(
     return float((weights * losses).sum() / weights.sum()), dlogits.astype(logits.dtype)
 
 
+def layered_path(net: tinycnn.CNN) -> LayeredPath:
+    """Make the readable path of a network, whichever it runs on itself."""
+    return LayeredPath(net.architecture, net.flat.dtype)
+
+
+def layered_logits(net: tinycnn.CNN, images: np.ndarray) -> np.ndarray:
+    """Logits of a network, computed layer by layer."""
+    logits, _ = layered_path(net).forward(net.flat, net.inputs(images))
+    return logits
+
+
 def layered_gradient(
     net: tinycnn.CNN,
     images: np.ndarray,
@@ -69,25 +151,39 @@ def layered_gradient(
     smoothing: float = 0,
 ) -> tuple[float, np.ndarray]:
     """Loss and flat gradient of a network, computed layer by layer."""
-    logits, cache = net.forward(images)
+    path = layered_path(net)
+    logits, state = path.forward(net.flat, net.inputs(images))
     loss, dlogits = weighted_cross_entropy(logits, labels, weights, smoothing)
-    gradients = net.backward(dlogits, cache)
-    return loss, np.concatenate([gradient.reshape(-1) for gradient in gradients.values()])
+    return loss, path.backward(dlogits, state)
 
 
-def fast_gradient(
+def split_gradient(
     net: tinycnn.CNN,
     images: np.ndarray,
     labels: np.ndarray,
     weights: np.ndarray | None = None,
     smoothing: float = 0,
-    moves: np.ndarray | None = None,
-    n_threads: int = 1,
 ) -> tuple[float, np.ndarray]:
-    """Loss and flat gradient of a network, computed by the fused kernels."""
-    with BatchGradients(net.engine, net.flat, n_threads, smoothing) as gradients:
-        batches = gradients.over(net.pixels(images), labels, None, weights, moves)
-        loss, gradient, _ = batches.differentiate()
+    """Loss and flat gradient of a network, computed by its public forward and backward."""
+    logits, state = net.forward(images)
+    loss, dlogits = weighted_cross_entropy(logits, labels, weights, smoothing)
+    return loss, net.backward(dlogits, state).flat
+
+
+def fit_gradient(
+    net: tinycnn.CNN,
+    images: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    smoothing: float = 0,
+    *,
+    n_threads: int = 1,
+    **others: np.ndarray,
+) -> tuple[float, np.ndarray]:
+    """Loss and flat gradient of a network, computed as ``fit`` has them; others: order, moves."""
+    with net.path.gradients(net.flat, n_threads, smoothing) as gradients:
+        examples = Examples(net.inputs(images), labels, weights=weights, **others)
+        loss, gradient, _ = gradients.over(examples).differentiate()
         return loss, gradient.copy()
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import numeric_gradient, relative_error
 
-from tinycnn import train
+from tinycnn import lesson, train
 
 GOLDEN = Path(__file__).parent / "golden" / "train_cases.npz"
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
@@ -95,11 +96,6 @@ CASES = list(read_cases())
 TELLING = [case for case in CASES if case.filters_matter and len(case.call.x) >= 2]
 
 
-def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Return max|a - b| / max|b|."""
-    return float(np.abs(a - b).max() / np.abs(b).max())
-
-
 def bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
     """Return all that tells two arrays apart, signs of zeros included."""
     return array.dtype.str, array.shape, array.tobytes()
@@ -133,14 +129,38 @@ def test_the_result_is_the_one_pytorch_computed(case: Case) -> None:
 
     assert result.shape == case.expected.shape
     assert result.dtype == case.call.w_fc.dtype
-    assert distance(result, case.expected) <= case.tolerance
+    assert relative_error(result, case.expected) <= case.tolerance
 
 
 @pytest.mark.parametrize("case", TELLING, ids=lambda case: case.name)
 def test_the_filters_step_is_divided_by_n_twice(case: Case) -> None:
     result = case.call.run()
 
-    assert distance(result, case.without_second_division) > 5 * case.tolerance
+    assert relative_error(result, case.without_second_division) > 5 * case.tolerance
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_lesson_computes_the_same(case: Case) -> None:
+    result = lesson.train(**vars(case.call))
+
+    assert relative_error(result, case.expected) <= case.tolerance
+
+
+def test_the_second_division_shows_in_the_second_epoch_and_only_there() -> None:
+    call = replace(make_call(), lr=2.0)
+
+    def without(n_epochs: int) -> np.ndarray:
+        """The contract's pipeline, but with one rate for both weights."""
+        w_conv, w_fc = call.w_conv, call.w_fc
+        for _ in range(n_epochs):
+            _, dw_conv, dw_fc = lesson.loss_and_gradients(call.x, call.y.astype(int), w_conv, w_fc)
+            w_conv, w_fc = w_conv - call.lr * dw_conv, w_fc - call.lr * dw_fc
+        return w_fc
+
+    assert relative_error(replace(call, n_epochs=1).run(), without(1)) < 1e-12
+    result = replace(call, n_epochs=2).run()
+    assert relative_error(result, lesson.train(**vars(replace(call, n_epochs=2)))) < 1e-12
+    assert relative_error(result, without(2)) > 1e-3
 
 
 def test_the_golden_cases_cover_what_they_should() -> None:
@@ -165,38 +185,6 @@ def test_the_golden_cases_cover_what_they_should() -> None:
 # ----------------------------------------------------- the gradient, from the loss and nothing else
 
 
-def numerical_loss(call: Call, w_conv: np.ndarray, w_fc: np.ndarray) -> float:
-    """Return the mean loss of all images, each window written out."""
-    N, _, H, W = call.x.shape
-    K, _, R, S = w_conv.shape
-    P, Q = (H - R + 1) // 2, (W - S + 1) // 2
-    total = 0.0
-    for n in range(N):
-        pooled = np.zeros((K, P, Q))
-        for k, p, q in np.ndindex(K, P, Q):
-            window = [
-                np.sum(call.x[n, 0, i : i + R, j : j + S] * w_conv[k, 0])
-                for i in (2 * p, 2 * p + 1)
-                for j in (2 * q, 2 * q + 1)
-            ]
-            pooled[k, p, q] = max(0.0, *window)
-        logits = pooled.ravel() @ w_fc
-        total += np.logaddexp.reduce(logits) - logits[int(call.y[n])]
-    return total / N
-
-
-def numerical_gradient(loss: Callable[[np.ndarray], float], weights: np.ndarray) -> np.ndarray:
-    """Return the central differences of ``loss`` at ``weights``."""
-    step = 1e-5
-    gradient = np.zeros_like(weights)
-    for index in np.ndindex(weights.shape):
-        ahead, behind = weights.copy(), weights.copy()
-        ahead[index] += step
-        behind[index] -= step
-        gradient[index] = (loss(ahead) - loss(behind)) / (2 * step)
-    return gradient
-
-
 @pytest.fixture(scope="module")
 def descent() -> tuple[Call, np.ndarray, np.ndarray]:
     """Two epochs of the contract by finite differences: the call, w_fc after one and after two."""
@@ -209,11 +197,14 @@ def descent() -> tuple[Call, np.ndarray, np.ndarray]:
         lr=0.8,
         n_epochs=2,
     )
-    w_conv, w_fc = call.w_conv, call.w_fc
+    w_conv, w_fc = call.w_conv.copy(), call.w_fc.copy()
     path = []
     for _ in range(2):
-        dw_conv = numerical_gradient(lambda w, fc=w_fc: numerical_loss(call, w, fc), w_conv)
-        dw_fc = numerical_gradient(lambda w, conv=w_conv: numerical_loss(call, conv, w), w_fc)
+
+        def loss(w_conv: np.ndarray = w_conv, w_fc: np.ndarray = w_fc) -> float:
+            return lesson.loss_and_gradients(call.x, call.y.astype(int), w_conv, w_fc)[0]
+
+        dw_conv, dw_fc = numeric_gradient(loss, w_conv), numeric_gradient(loss, w_fc)
         # the gradient of the mean loss, and the contract's second division by N
         w_conv = w_conv - call.lr * dw_conv / len(call.x)
         w_fc = w_fc - call.lr * dw_fc
@@ -599,18 +590,19 @@ def peak_memory(call: Call) -> int:
 def test_extra_memory_does_not_grow_with_the_batch(stored: str, layout: Callable) -> None:
     rng = np.random.default_rng(0)
     large = Call(  # an image has 100 pixels, its conv output 256 values
-        x=layout(rng.integers(0, 16, size=(12_000, 1, 10, 10)).astype(stored)),
-        y=rng.integers(0, 3, size=12_000).astype("float32"),
+        x=layout(rng.integers(0, 16, size=(40_000, 1, 10, 10)).astype(stored)),
+        y=rng.integers(0, 3, size=40_000).astype("float32"),
         w_conv=rng.normal(size=(4, 1, 3, 3)).astype("float32"),
         w_fc=rng.normal(size=(64, 3)).astype("float32"),
         lr=0.01,
         n_epochs=1,
     )
-    small = replace(large, x=large.x[:3000], y=large.y[:3000])
+    # More than go through the network at a time.
+    small = replace(large, x=large.x[:20_000], y=large.y[:20_000])
     small.run()  # whatever is made once, such as threads
 
     # How many blocks are in work at once may vary from run to run, what grows with N does not.
     growth = min(peak_memory(large) for _ in range(2)) - max(peak_memory(small) for _ in range(3))
 
     # Labels as int64 are 8 bytes an image; even one byte a pixel would be 100.
-    assert growth < 40 * 9000
+    assert growth < 40 * 20_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinycnn.data import load_digits, stratified_split
+from tinycnn import load_digits, stratified_split
 
 
 def test_digits_are_what_they_say():

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinycnn import optim
-from tinycnn.optim import SGD, Adam, AdamW, Optimizer
+from tinycnn.training import optim
+from tinycnn.training.optim import SGD, Adam, AdamW, Optimizer
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "optim_cases.npz")
 OPTIMISERS = sorted({key.split("/")[1] for key in GOLDEN.files if key.startswith("optimisers/")})

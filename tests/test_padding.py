@@ -1,83 +1,115 @@
-"""Padding: zeros around every image, on the fast path and layer by layer."""
+"""Padding: zeros around what every convolution is given, the first one after the scaling."""
 
 import numpy as np
 import pytest
+from conftest import (
+    fit_gradient,
+    layered_gradient,
+    lesson_logits,
+    moved,
+    numeric_gradient,
+    relative_error,
+    small_net,
+    split_gradient,
+    with_biases,
+)
 
 import tinycnn
 from tinycnn import CNN, Augmentation
-from tinycnn.engine import BatchGradients
+
+TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
+
+# Kernels and paddings of two blocks on images of 10 x 11; "same" of even kernels is lopsided.
+PADDINGS = [
+    (3, 1),
+    (3, "same"),
+    ((3, 2), "same"),
+    ((2, 4), "same"),
+    (1, "same"),
+    (5, 2),
+    ((2, 3), (3, 0)),
+    ([3, (2, 5)], [0, "same"]),
+    ([5, 3], ["same", (1, 2)]),
+]
+EVERY_PADDING = pytest.mark.parametrize(("kernel_size", "padding"), PADDINGS)
 
 
-def padded_by_hand(images, padding):
-    border = (padding, padding)
-    return np.pad(images, ((0, 0), (0, 0), border, border))
+def make_network(rng, kernel_size, padding, dtype="float64"):
+    """Two blocks for two-channel images, scaled so that a zero pixel is not a zero."""
+    options = {"hidden": 5, "n_classes": 4, "dtype": dtype}
+    net = CNN((2, 10, 11), channels=(3, 4), kernel_size=kernel_size, padding=padding, **options)
+    net.set_scaling([0.3, 0.1], [0.5, 2.0])
+    return with_biases(net, rng)
 
 
-def twins(padding, image_shape=(2, 7, 9), channels=(3, 2), kernel_size=(2, 3)):
-    """A network that pads, and one with the same parameters for images that come padded."""
-    C, H, W = image_shape
-    larger = (C, H + 2 * padding, W + 2 * padding)
-    options = {"n_classes": 4, "dtype": "float64", "hidden": 5}
-    one = CNN(image_shape, channels, kernel_size, padding=padding, **options)
-    other = CNN(larger, channels, kernel_size, **options)
-    for net in (one, other):
-        net.input_mean[...] = (0.3, 0.1)
-        net.input_std[...] = (0.5, 2.0)
-    return one, other
+def draw_images(rng, pixel, n=37):
+    if pixel == "uint8":
+        return rng.integers(0, 256, (n, 2, 10, 11), dtype=np.uint8)
+    return rng.normal(0, 1, (n, 2, 10, 11)).astype(pixel)
 
 
-def images_of(kind, rng, n=37):
-    if kind == "uint8":
-        return rng.integers(0, 256, (n, 2, 7, 9), dtype=np.uint8)
-    return rng.normal(0, 1, (n, 2, 7, 9)).astype(kind)
+@EVERY_PADDING
+@pytest.mark.parametrize("pixel", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logits_are_those_of_images_and_maps_padded_by_numpy(
+    rng, kernel_size, padding, pixel, dtype
+):
+    net, images = make_network(rng, kernel_size, padding, dtype), draw_images(rng, pixel)
+    expected = lesson_logits(net, images)
+    assert relative_error(net.logits(images), expected) < TOLERANCE[dtype]
+    assert relative_error(net.forward(images)[0], expected) < TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
-@pytest.mark.parametrize("padding", [1, 3])
-def test_it_is_as_if_the_images_came_padded(rng, kind, padding):
-    images = images_of(kind, rng)
-    net, plain = twins(padding)
-    padded = padded_by_hand(images, padding)
-    np.testing.assert_array_equal(net.logits(images), plain.logits(padded))
-    np.testing.assert_array_equal(net.features(images), plain.features(padded))
-    np.testing.assert_array_equal(net.forward(images)[0], plain.forward(padded)[0])
-    np.testing.assert_allclose(net.logits(images), net.forward(images)[0], rtol=1e-12, atol=1e-13)
+@EVERY_PADDING
+def test_gradients_are_those_of_finite_differences(rng, kernel_size, padding):
+    net, images = make_network(rng, kernel_size, padding), draw_images(rng, "float64", 3)
+    labels = np.array([0, 3, 1])
+
+    def loss():
+        logits = lesson_logits(net, images)
+        return np.mean(np.logaddexp.reduce(logits, axis=1) - logits[np.arange(3), labels])
+
+    expected = numeric_gradient(loss, net.flat)
+    for gradient in (split_gradient, fit_gradient, layered_gradient):
+        assert relative_error(gradient(net, images, labels)[1], expected) < 1e-7
 
 
-@pytest.mark.parametrize("kind", ["uint8", "float32"])
-@pytest.mark.parametrize("moved", [False, True])
-def test_so_is_the_gradient_and_what_moves_moves_within_the_border(rng, kind, moved):
-    images, labels = images_of(kind, rng), rng.integers(0, 4, 37)
-    batch = rng.permutation(37)[:29]
-    moves = Augmentation(shift=3, flip=True).draw(37, rng) if moved else None
-    results = []
-    for net, data in zip(twins(2), (images, padded_by_hand(images, 2)), strict=True):
-        with BatchGradients(net.engine, net.flat, 2) as gradients:
-            batches = gradients.over(net.pixels(data), labels, batch, None, moves)
-            loss, gradient, _ = batches.differentiate()
-            results.append((loss, gradient.copy()))
-    assert results[0][0] == results[1][0]
-    np.testing.assert_array_equal(results[0][1], results[1][1])
+@EVERY_PADDING
+@pytest.mark.parametrize("pixel", ["uint8", "float32"])
+def test_what_moves_moves_within_the_border(rng, kernel_size, padding, pixel):
+    net, images = make_network(rng, kernel_size, padding), draw_images(rng, pixel)
+    labels, weights = rng.integers(0, 4, 37), rng.random(37)
+    moves = Augmentation(shift=3, flip=True).draw(37, rng)
+    expected_loss, expected = layered_gradient(net, moved(images, moves), labels, weights, 0.1)
+    loss, gradient = fit_gradient(net, images, labels, weights, 0.1, moves=moves)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    assert relative_error(gradient, expected) < 1e-12
+
+
+def test_the_border_is_the_mean_and_not_black(rng):
+    """Zeros after the scaling: an offset of all pixels changes nothing, at the border neither."""
+    images = rng.integers(0, 100, (50, 1, 8, 8), dtype=np.uint8)
+    logits = []
+    for offset in (0, 150):
+        net = small_net((1, 8, 8), padding="same", dtype="float64")
+        net.standardize(images + np.uint8(offset))
+        logits.append(net.logits(images + np.uint8(offset)))
+    assert relative_error(logits[1], logits[0]) < 1e-12
 
 
 def test_blocks_fit_that_would_not_without_it():
-    with pytest.raises(ValueError, match="at most 1 block fits"):
-        CNN((1, 8, 8), (4, 4), 3)
-    assert CNN((1, 8, 8), (4, 4), 3, padding=2).architecture.block_shapes == [
-        (1, 12, 12),
-        (4, 5, 5),
-        (4, 1, 1),
-    ]
+    with pytest.raises(ValueError, match="conv2: its 3 x 3 kernel .* maps of 1 x 1.* padding"):
+        CNN((1, 5, 5), channels=(4, 4), n_classes=3)
+    net = CNN((1, 5, 5), channels=(4, 4), padding="same", n_classes=3)
+    shapes = {step.name: step.output_shape for step in net.architecture.steps}
+    assert (shapes["conv1"], shapes["conv2"], shapes["maxpool2"]) == ((4, 5, 5), (4, 2, 2), (4, 1, 1))
 
 
-def test_it_is_saved_and_shown(tmp_path):
-    net = CNN((1, 8, 8), padding=1)
-    assert repr(net).endswith("dtype='float32', padding=1)")
+@EVERY_PADDING
+def test_it_is_saved(tmp_path, rng, kernel_size, padding):
+    net = make_network(rng, kernel_size, padding)
     tinycnn.save_model(net, tmp_path / "m.npz")
-    assert tinycnn.load_model(tmp_path / "m.npz").architecture == net.architecture
-
-
-def test_a_negative_or_fractional_padding_is_refused():
-    for wrong in (-1, 0.5):
-        with pytest.raises(ValueError, match="padding: must be a whole number of at least 0"):
-            CNN((1, 8, 8), padding=wrong)
+    loaded = tinycnn.load_model(tmp_path / "m.npz")
+    assert loaded.architecture == net.architecture
+    images = draw_images(rng, "uint8")
+    np.testing.assert_array_equal(loaded.logits(images), net.logits(images))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinycnn.schedules import OneCycle, constant, cosine_decay, linear_decay
+from tinycnn.training.schedules import OneCycle, constant, cosine_decay, linear_decay
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "optim_cases.npz")
 ONE_CYCLES = [key for key in GOLDEN.files if key.startswith("one_cycle/")]

@@ -4,20 +4,27 @@ PyTorch's numbers of training with it are in ``test_golden_objectives.py``.
 """
 
 import copy
-import json
 import pickle
 
 import numpy as np
 import pytest
-from conftest import fast_gradient, layered_gradient, relative_error
+from conftest import (
+    fit_gradient,
+    layered_gradient,
+    layered_logits,
+    lesson_logits,
+    relative_error,
+    small_net,
+    split_gradient,
+)
 
 import tinycnn
-from tinycnn import CNN
+from tinycnn.parameters import Parameters
 
 
 def standardized(images, **arguments):
     """Make a network that has learned mean and deviation of some images."""
-    net = CNN(images.shape[1:], n_classes=3, **({"kernel_size": 2} | arguments))
+    net = small_net(images.shape[1:], n_classes=3, **({"kernel_size": 2} | arguments))
     net.standardize(images)
     return net
 
@@ -59,8 +66,27 @@ def test_a_small_deviation_beside_a_large_mean_is_not_lost(rng):
 def test_bytes_are_measured_as_the_floats_they_stand_for(rng):
     images = colour_bytes(rng, 300)
     net, other = standardized(images), standardized(images / 255)
-    np.testing.assert_allclose(net.input_mean, other.input_mean, rtol=1e-14)
     np.testing.assert_allclose(net.input_std, other.input_std, rtol=1e-13)
+    np.testing.assert_array_equal(net.input_mean, np.round(images.mean((0, 2, 3))) / 255)
+    assert np.abs(net.input_mean - other.input_mean).max() <= 0.5 / 255
+    assert (net.input_mean != other.input_mean).all()
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [("uint8", 255), ("uint16", 1)])
+def test_the_mean_of_whole_numbers_is_a_pixel_that_could_be_stored(rng, dtype, unit):
+    """So that the zeros of the border are exactly such a pixel."""
+    images = rng.integers(7, 200, (40, 3, 9, 8)).astype(dtype)
+    net = standardized(images)
+    stored = np.round(net.input_mean * unit)
+    np.testing.assert_allclose(net.input_mean * unit, stored, rtol=1e-15)
+    border = np.broadcast_to(stored[:, None, None], (1, 3, 9, 8)).astype(dtype)
+    x = (border / unit - net.input_mean[:, None, None]) / net.input_std[:, None, None]
+    np.testing.assert_allclose(x, 0, atol=1e-14)
+
+
+def test_the_mean_of_floats_is_not_rounded(rng):
+    images = rng.integers(7, 200, (40, 3, 9, 8)).astype(np.float64)
+    np.testing.assert_allclose(standardized(images).input_mean, images.mean((0, 2, 3)), rtol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", ">f4", ">f8"])
@@ -95,9 +121,10 @@ def test_a_channel_of_equal_bytes_is_only_moved_to_0(rng, dtype):
     assert net.input_std[1] == 1
     assert net.input_std[0] != 1
     # A gradient of 0 for the taps of this channel: it shows 0 everywhere.
-    _, gradient = fast_gradient(net, images, np.arange(300) % 3)
-    conv = gradient[: 8 * 3 * 4].reshape(8, 3, 2, 2)
-    assert np.abs(conv[:, 1]).max() < 1e-6 * np.abs(conv).max()
+    for gradient in (fit_gradient, split_gradient, layered_gradient):
+        flat = gradient(net, images, np.arange(300) % 3)[1]
+        conv = Parameters(flat, net.architecture.parameter_shapes)["conv1.weight"]
+        assert np.abs(conv[:, 1]).max() < 1e-6 * np.abs(conv).max()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -119,7 +146,7 @@ def test_learning_again_forgets_what_was_learned_before(rng):
 
 
 def test_a_new_network_standardises_nothing():
-    net = CNN((3, 9, 8))
+    net = small_net((3, 9, 8))
     np.testing.assert_array_equal(net.input_mean, np.zeros(3))
     np.testing.assert_array_equal(net.input_std, np.ones(3))
 
@@ -137,32 +164,32 @@ def test_the_network_sees_mean_0_and_deviation_1(rng, pixel, dtype, hidden):
     net = standardized(images, dtype=dtype, hidden=hidden)
     by_hand = images / 255 if pixel == "uint8" else images.astype(np.float64)
     mean, std = by_hand.mean((0, 2, 3)), by_hand.std((0, 2, 3))
+    if pixel == "uint8":
+        mean = np.round(255 * mean) / 255
     by_hand = (by_hand - mean[:, None, None]) / std[:, None, None]
-    other = CNN((3, 9, 8), kernel_size=2, n_classes=3, dtype=dtype, hidden=hidden)
+    other = small_net((3, 9, 8), kernel_size=2, n_classes=3, dtype=dtype, hidden=hidden)
     labels = np.arange(40) % 3
     tolerance = 1e-5 if dtype == "float32" else 1e-12
-    expected, _ = other.forward(by_hand)
+    expected = lesson_logits(other, by_hand)
     assert relative_error(net.forward(images)[0], expected) < tolerance
     assert relative_error(net.logits(images), expected) < tolerance
     expected_loss, expected_gradient = layered_gradient(other, by_hand, labels)
-    for loss, gradient in (
-        layered_gradient(net, images, labels),
-        fast_gradient(net, images, labels),
-    ):
+    for gradient_of in (layered_gradient, split_gradient, fit_gradient):
+        loss, gradient = gradient_of(net, images, labels)
         assert loss == pytest.approx(expected_loss, rel=tolerance)
         assert relative_error(gradient, expected_gradient) < tolerance
 
 
-def test_values_that_overflow_on_the_fast_path_overflow_as_in_the_layers(rng):
+def test_values_that_overflow_do_so_as_in_the_layers(rng):
     """The bound from which the kernels look out for infinities includes mean and deviation."""
-    net = CNN((1, 9, 8), (3,), n_classes=3)
-    net.input_std[...] = 1e-20
+    net = small_net((1, 9, 8), channels=(3,), n_classes=3)
+    net.set_scaling([0], [1e-20])
     net.parameters["conv1.weight"][...] *= 1e20
     images = rng.integers(0, 256, (20, 1, 9, 8), np.uint8)
     with np.errstate(all="ignore"):
-        expected, _ = net.forward(images)
-    assert np.isnan(expected).any()
-    np.testing.assert_array_equal(np.isnan(net.logits(images)), np.isnan(expected))
+        expected = layered_logits(net, images)
+        assert np.isnan(expected).any()
+        np.testing.assert_array_equal(np.isnan(net.logits(images)), np.isnan(expected))
 
 
 def test_images_and_what_is_passed_in_stay_as_they_are(rng):
@@ -180,13 +207,31 @@ def test_images_and_what_is_passed_in_stay_as_they_are(rng):
 
 def test_training_on_standardised_images_learns(digits):
     images, labels = digits
-    net = CNN((1, 8, 8))
+    net = small_net()
     net.standardize(images)
     mean, std = net.input_mean.copy(), net.input_std.copy()
-    tinycnn.fit(net, images, labels, batch_size=32, verbose=False)
+    tinycnn.fit(net, images, labels, epochs=5, verbose=False)
     assert net.score(images, labels) > 0.95
     np.testing.assert_array_equal(net.input_mean, mean)
     np.testing.assert_array_equal(net.input_std, std)
+
+
+@pytest.mark.parametrize("padding", [0, 1, "same"])
+@pytest.mark.parametrize(("offset", "dtype"), [(300, "uint16"), (30_000, "uint16"), (1e6, "f8")])
+def test_digits_with_an_offset_are_learned_as_well_as_without(digits, offset, dtype, padding):
+    images, labels = (16 * digits[0]).astype(dtype), digits[1]
+    parts = slice(0, 1200), slice(1200, None)
+    results = []
+    for data in (images, (images + np.array(offset, dtype)).astype(dtype)):
+        train, test = (data[part] for part in parts)
+        net = small_net(padding=padding, dtype="float64")
+        net.standardize(train)
+        tinycnn.fit(net, train, labels[parts[0]], epochs=5, verbose=False)
+        results.append((net.logits(test), net.score(test, labels[parts[1]])))
+    (logits, accuracy), (logits_with, accuracy_with) = results
+    assert accuracy > 0.9
+    assert accuracy_with == pytest.approx(accuracy, abs=0.005)
+    assert relative_error(logits_with, logits) < 1e-3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -212,33 +257,6 @@ def test_learning_anew_leaves_copies_alone(rng):
     net.standardize(rng.random((5, 3, 9, 8)))
     for other in copies:
         np.testing.assert_array_equal(other.input_mean, expected)
-
-
-def test_a_file_of_version_1_still_loads(rng, tmp_path):
-    """Version 1 as it was written: no hidden layer, no mean, no deviation."""
-    net = CNN((2, 8, 7), (3,), (3, 2), 2, class_names=["cat", "dog"], seed=4)
-    metadata = {
-        "format_version": 1,
-        "architecture": {
-            "image_shape": [2, 8, 7],
-            "channels": [3],
-            "kernel_sizes": [[3, 2]],
-            "n_classes": 2,
-            "bias": True,
-        },
-        "dtype": "float32",
-        "byte_scale": 255,
-        "class_names": ["cat", "dog"],
-    }
-    np.savez(tmp_path / "m.npz", tinycnn=np.array([json.dumps(metadata)]), **net.parameters)
-    loaded = tinycnn.load_model(tmp_path / "m.npz")
-    assert loaded.architecture == net.architecture
-    assert loaded.architecture.hidden == 0
-    assert loaded.class_names == ("cat", "dog")
-    np.testing.assert_array_equal(loaded.input_mean, [0, 0])
-    np.testing.assert_array_equal(loaded.input_std, [1, 1])
-    images = rng.integers(0, 256, (5, 2, 8, 7), np.uint8)
-    np.testing.assert_array_equal(loaded.logits(images), net.logits(images))
 
 
 # ------------------------------------------------------------------------------------------ errors

@@ -135,9 +135,10 @@ def readable(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def first_layer_input(inputs: Inputs, dtype: np.dtype[Any]) -> FloatArray:
     """Bring images to the scale and dtype that the first layer computes with."""
-    x: FloatArray = inputs.images.astype(dtype)
-    x *= inputs.scale.astype(dtype)[:, None, None]
-    x += inputs.shift.astype(dtype)[:, None, None]
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever needs finite pixels checks them
+        x: FloatArray = inputs.images.astype(dtype)
+        x *= inputs.scale.astype(dtype)[:, None, None]
+        x += inputs.shift.astype(dtype)[:, None, None]
     return x
 
 

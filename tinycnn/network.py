@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,16 @@ from tinycnn.inputs import Inputs, as_images, moments, unit_of
 from tinycnn.layered import LayeredPath
 from tinycnn.layers import Layer
 from tinycnn.parameters import Parameters
+
+# What describes the usual network, where nothing is said.
+_DEFAULTS = {"channels": None, "kernel_size": 3, "hidden": (), "padding": 0, "bias": True}
+
+
+class ForwardState(NamedTuple):
+    """What :meth:`CNN.backward` needs of :meth:`CNN.forward`."""
+
+    path_state: Any
+    logits_shape: tuple[int, ...]
 
 
 class CNN:
@@ -120,8 +130,14 @@ class CNN:
                 padding=padding,
                 bias=bias,
             )
-        elif channels is not None:
-            raise TypeError("CNN: give layers or channels, not both")
+        else:
+            _refuse_both(
+                channels=channels,
+                kernel_size=kernel_size,
+                hidden=hidden,
+                padding=padding,
+                bias=bias,
+            )
         self._architecture = Architecture(image_shape, layers)  # type: ignore[arg-type]
         n_outputs = self._architecture.n_classes
         if n_classes is not None and n_classes != n_outputs:
@@ -293,7 +309,7 @@ class CNN:
         *,
         n_threads: int | None = None,
         rng: np.random.Generator | None = None,
-    ) -> tuple[FloatArray, Any]:
+    ) -> tuple[FloatArray, ForwardState]:
         """Compute the logits of some images, keeping what the backward pass needs.
 
         Together with :meth:`backward` this trains with a loss of one's own; :meth:`logits` is for
@@ -311,29 +327,44 @@ class CNN:
         Returns
         -------
         logits : (N, n_classes)
-        state : object
+        state : ForwardState
             For :meth:`backward`.
         """
         images = as_images("images", images, self._architecture.image_shape)
-        return self.path.forward(self._flat, self.inputs(images), n_threads, rng)
+        logits, state = self.path.forward(self._flat, self.inputs(images), n_threads, rng)
+        return logits, ForwardState(state, logits.shape)
 
-    def backward(self, dlogits: npt.ArrayLike, state: Any) -> Parameters:
+    def backward(self, dlogits: npt.ArrayLike, state: ForwardState) -> Parameters:
         """Compute the gradient of some loss with respect to every parameter.
 
         Parameters
         ----------
         dlogits : (N, n_classes)
             Gradient of the loss with respect to the logits, of the network's dtype.
-        state : object
+        state : ForwardState
             From :meth:`forward`, at the same parameters.
 
         Returns
         -------
         gradients : Parameters
             Names, order and shapes of :attr:`parameters`; its ``flat`` goes to an optimiser.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If dlogits has not the shape or the dtype of the logits.
         """
         dlogits = as_float_array("dlogits", dlogits, 2)
-        flat = self.path.backward(dlogits, state)
+        if dlogits.shape != state.logits_shape:
+            raise ValueError(
+                f"dlogits: needs the shape of the logits, {state.logits_shape}, got {dlogits.shape}"
+            )
+        if dlogits.dtype != self._flat.dtype:
+            raise TypeError(
+                f"dlogits: needs the network's dtype {self._flat.dtype}, got {dlogits.dtype}; "
+                f"convert it first: dlogits.astype('{self._flat.dtype}')"
+            )
+        flat = self.path.backward(dlogits, state.path_state)
         return Parameters(flat, self._architecture.parameter_shapes)
 
     def logits(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
@@ -414,6 +445,14 @@ def _float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     if checked.type not in FLOAT_TYPES:
         raise TypeError(f"dtype: must be 'float32' or 'float64', got {shown(dtype)}")
     return checked
+
+
+def _refuse_both(**arguments: Any) -> None:
+    """Raise TypeError if what describes the usual network was given together with layers."""
+    for name, value in arguments.items():
+        default = _DEFAULTS[name]
+        if type(value) is not type(default) or value != default:
+            raise TypeError(f"CNN: give layers or {name}, not both; got {name}={shown(value)}")
 
 
 def _checked_class_names(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:
