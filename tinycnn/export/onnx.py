@@ -234,7 +234,7 @@ def _as_model(net: CNN, graph: Graph, pixels: np.dtype[Any]) -> Any:
 
     import tinycnn
 
-    classes = ["N", net.architecture.n_classes]
+    classes: list[Any] = ["N", net.architecture.n_classes]
     outputs = ("logits", "probabilities")
     made = helper.make_graph(
         graph.nodes,
