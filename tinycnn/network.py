@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -226,6 +226,38 @@ class CNN:
         """Writable views over :attr:`flat` by name; set values by ``parameters[name][...] =``."""
         return self._parameters
 
+    def load_parameters(self, values: Mapping[str, npt.ArrayLike]) -> None:
+        """Copy parameters in, such as a state dict from PyTorch or a safetensors file.
+
+        Parameters
+        ----------
+        values : mapping of str to array
+            An array of finite numbers for each name of :attr:`parameters`, of its shape; CPU
+            tensors without gradients are taken. Either all are copied or none.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, a shape is another one, or a value is not finite.
+        """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"values: must be a mapping of names to arrays, got {values!r}")
+        if set(values) != set(self._parameters):
+            raise ValueError(
+                f"values: this network has the parameters {', '.join(self._parameters)}; "
+                f"{_names_apart('missing', set(self._parameters) - set(values))}"
+                f"{_names_apart('unknown', set(values) - set(self._parameters))}"
+            )
+        checked = {}
+        for name, view in self._parameters.items():
+            array = as_array(name, values[name])
+            if array.shape != view.shape:
+                raise ValueError(f"{name}: needs shape {view.shape}, got {array.shape}")
+            require_finite(name, array, view.dtype)
+            checked[name] = array
+        for name, array in checked.items():
+            self._parameters[name][...] = array
+
     @property
     def input_mean(self) -> npt.NDArray[np.float64]:
         """What is taken away from each channel of the input (C,)."""
@@ -435,6 +467,10 @@ def _read_only(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     copied = values.copy()
     copied.flags.writeable = False
     return copied
+
+
+def _names_apart(what: str, names: set[str]) -> str:
+    return f" {what}: {', '.join(sorted(names))}" if names else ""
 
 
 def _float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
