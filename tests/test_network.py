@@ -454,7 +454,7 @@ def test_an_impossible_network_is_refused_in_clear_words(arguments, error, words
         (Linear(10), TypeError, "layers: must be a list of layers, got Linear"),
         (None, TypeError, r"CNN: needs layers=\[...\]"),
         ("conv relu", TypeError, r"layers\[0\]: must be a layer, such as Conv\(8\)"),
-        ([Flatten, Linear(10)], TypeError, r"layers\[0\]: is a class; call it: Flatten\(...\)"),
+        ([Flatten, Linear(10)], TypeError, r"layers\[0\]: .*the class Flatten; call it: Flatten\(...\)"),
         ([Flatten(), 10], TypeError, r"layers\[1\]: must be a layer, .*got 10"),
         ([Linear(10)], ValueError, r"layers: linear1: it takes vectors.* put Flatten\(\) before it"),
         ([Conv(8), ReLU()], ValueError, r"last one must give one value for each class.*relu1"),
