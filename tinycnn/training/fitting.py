@@ -127,7 +127,7 @@ def fit(
         ends training. :class:`tinycnn.Checkpoint` resumes a training that was interrupted.
     augmentation : Augmentation, "auto" or None
         How images are moved and mirrored, differently in every epoch. "auto" moves them by up to
-        one pixel, where they have at least 8 rows and columns.
+        one pixel, where they have at least 16 rows and columns.
     sample_weight : (N,), optional
         How much each image counts in the loss: finite and not negative. Validation ignores it.
     class_weight : mapping of int to float, (n_classes,) or "balanced", optional
