@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tinycnn
-from tinycnn.engine import BatchGradients
+from tinycnn.inputs import Examples
+from tinycnn.layered import LayeredPath
 
 
 @pytest.fixture
@@ -69,10 +70,10 @@ def layered_gradient(
     smoothing: float = 0,
 ) -> tuple[float, np.ndarray]:
     """Loss and flat gradient of a network, computed layer by layer."""
-    logits, cache = net.forward(images)
+    path = LayeredPath(net.architecture, net.flat.dtype)
+    logits, state = path.forward(net.flat, net.inputs(images))
     loss, dlogits = weighted_cross_entropy(logits, labels, weights, smoothing)
-    gradients = net.backward(dlogits, cache)
-    return loss, np.concatenate([gradient.reshape(-1) for gradient in gradients.values()])
+    return loss, path.backward(dlogits, state)
 
 
 def fast_gradient(
@@ -84,9 +85,9 @@ def fast_gradient(
     moves: np.ndarray | None = None,
     n_threads: int = 1,
 ) -> tuple[float, np.ndarray]:
-    """Loss and flat gradient of a network, computed by the fused kernels."""
-    with BatchGradients(net.engine, net.flat, n_threads, smoothing) as gradients:
-        batches = gradients.over(net.pixels(images), labels, None, weights, moves)
+    """Loss and flat gradient of a network, computed by its own path."""
+    with net.path.gradients(net.flat, n_threads, smoothing) as gradients:
+        batches = gradients.over(Examples(net.inputs(images), labels, None, weights, moves))
         loss, gradient, _ = batches.differentiate()
         return loss, gradient.copy()
 
