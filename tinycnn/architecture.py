@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinycnn._checks import as_count, shown
-from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU, Shape
+from tinycnn.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, Shape
 
 # Classes have names, one by one. ImageNet-21k, the largest set in common use, has 21,841.
 MAX_CLASSES = 65_536
 
 # What decides nothing about the values it is handed: a layer before such a one feeds what follows.
-_TRANSPARENT = (MaxPool, Flatten)
+_TRANSPARENT = (MaxPool, Dropout, Flatten)
 
 
 class Step(NamedTuple):
@@ -73,7 +73,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         image_shape, layers = _checked_image_shape(self.image_shape), _checked_layers(self.layers)
-        steps = _make_steps(image_shape, layers)
+        steps = make_steps(image_shape, layers)
         shapes = {name: shape for step in steps for name, shape in step.parameter_shapes.items()}
         for name, value in (
             ("image_shape", image_shape),
@@ -148,13 +148,28 @@ def make_blocks(
     return [*layers, Linear(as_count("n_classes", n_classes, 1), bias)]
 
 
-def _make_steps(image_shape: Shape, layers: tuple[Layer, ...]) -> tuple[Step, ...]:
+def make_steps(input_shape: Shape, layers: Iterable[Layer], prefix: str = "") -> tuple[Step, ...]:
+    """Put layers in their places, one behind the other.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Of one image, as the first layer gets it.
+    layers : iterable of Layer
+    prefix : str
+        What the names of all steps begin with, in a layer that holds layers of its own.
+
+    Raises
+    ------
+    ValueError
+        If a layer cannot take what the one before it gives; the message names it.
+    """
     steps: list[Step] = []
     counts: dict[str, int] = {}
     for layer in layers:
         number = counts[layer.kind] = counts.get(layer.kind, 0) + 1
-        shape = steps[-1].output_shape if steps else image_shape
-        steps.append(_make_step(f"{layer.kind}{number}", layer, shape))
+        shape = steps[-1].output_shape if steps else input_shape
+        steps.append(_make_step(f"{prefix}{layer.kind}{number}", layer, shape))
     return tuple(steps)
 
 

@@ -7,6 +7,7 @@ path is held to, what runs where the fast path has no operation for a layer, and
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from tinycnn.inputs import (
     private_examples,
     slabs,
 )
+from tinycnn.layers import Arrays, OutAndCache, Random
 from tinycnn.parameters import Parameters
 
 # Values of all layers' outputs that a slab of images may have.
@@ -72,26 +74,20 @@ class LayeredPath:
         rng : numpy.random.Generator, optional
             Given in training, where layers such as Dropout need it.
         """
+        parameters = Parameters(flat, self.architecture.parameter_shapes)
         x = first_layer_input(inputs, self.dtype)
-        caches = []
-        for step, parameters in self._with_parameters(flat):
-            x, cache = step.layer.forward(x, parameters, rng)
-            caches.append(cache)
-        return x, LayeredState(caches)
+        logits, caches = forward_steps(self.architecture.steps, x, parameters, rng)
+        return logits, LayeredState(caches)
 
     def backward(self, dlogits: FloatArray, state: LayeredState) -> FloatArray:
         """Compute the gradient (n_parameters,), given that of the logits (N, n_classes)."""
         flat = np.empty(self.architecture.n_parameters, self.dtype)
         gradient = Parameters(flat, self.architecture.parameter_shapes)
-        steps, dx = self.architecture.steps, dlogits
-        for i in reversed(range(len(steps))):
-            layer, cache = steps[i].layer, state.caches[i]
-            if i > 0:
-                dx, gradients = layer.backward(dx, cache)
-            else:
-                gradients = layer.backward_parameters(dx, cache)
-            for part, value in gradients.items():
-                gradient[f"{steps[i].name}.{part}"][...] = value
+        first, *others = self.architecture.steps
+        dx, gradients = backward_steps(others, dlogits, state.caches[1:])
+        of_first = first.layer.backward_parameters(dx, state.caches[0])
+        for name, value in {**gradients, **_by_full_name(first, of_first)}.items():
+            gradient[name][...] = value
         return flat
 
     def logits(
@@ -117,19 +113,108 @@ class LayeredPath:
         steps = self.architecture.steps
         width = math.prod(steps[n_steps - 1].output_shape if n_steps else steps[0].input_shape)
         outputs = np.empty((len(inputs.images), width), self.dtype)
+        parameters = Parameters(flat, self.architecture.parameter_shapes)
         all_finite = True
         for slab in slabs(inputs.images):
             x = first_layer_input(inputs._replace(images=inputs.images[slab]), self.dtype)
             all_finite = all_finite and bool(np.isfinite(x).all())
-            for step, parameters in self._with_parameters(flat)[:n_steps]:
-                x, _ = step.layer.forward(x, parameters)
+            for step in steps[:n_steps]:
+                x, _ = _forward(step, x, parameters)
             outputs[slab] = x.reshape(len(x), -1)
         return outputs, all_finite
 
-    def _with_parameters(self, flat: FloatArray) -> list[tuple[Step, dict[str, FloatArray]]]:
-        """Pair each step with its parameters."""
-        parameters = Parameters(flat, self.architecture.parameter_shapes)
-        return [(step, parameters.of(step.name)) for step in self.architecture.steps]
+
+def forward_steps(
+    steps: Sequence[Step], x: FloatArray, parameters: Arrays, rng: Random = None
+) -> tuple[FloatArray, list[Any]]:
+    """Run some layers one after the other.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+    x : (N, *input_shape of the first)
+    parameters : mapping of str to array
+        Under their full names, such as ``conv1.weight``.
+    rng : numpy.random.Generator, optional
+        Given in training.
+
+    Returns
+    -------
+    out : (N, *output_shape of the last)
+    caches : list
+        For :func:`backward_steps`, one a step.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not make what it says of its output.
+    """
+    caches = []
+    for step in steps:
+        x, cache = _forward(step, x, parameters, rng)
+        caches.append(cache)
+    return x, caches
+
+
+def backward_steps(
+    steps: Sequence[Step], dout: FloatArray, caches: Sequence[Any]
+) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Run some layers backwards, the last one first.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+    dout : (N, *output_shape of the last)
+    caches : sequence
+        From :func:`forward_steps`.
+
+    Returns
+    -------
+    dx : (N, *input_shape of the first)
+    gradients : dict of str to array
+        Under the full names of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not make what it says of its input and its parameters.
+    """
+    gradients: dict[str, FloatArray] = {}
+    for step, cache in zip(reversed(steps), reversed(caches), strict=True):
+        dx, own = step.layer.backward(dout, cache)
+        _require_kept(f"{step.name}: backward: dx", dx, (len(dout), *step.input_shape), dout.dtype)
+        gradients |= _by_full_name(step, own)
+        dout = dx
+    return dout, gradients
+
+
+def _forward(step: Step, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
+    """Run one layer, and hold it to what it says of its output."""
+    start = len(step.name) + 1
+    own = {name[start:]: parameters[name] for name in step.parameter_shapes}
+    out, cache = step.layer.forward(x, own, rng)
+    _require_kept(f"{step.name}: forward: out", out, (len(x), *step.output_shape), x.dtype)
+    return out, cache
+
+
+def _by_full_name(step: Step, gradients: Arrays) -> dict[str, FloatArray]:
+    """Name a layer's gradients as the network does; ValueError unless there is one for each."""
+    named = {f"{step.name}.{part}": gradient for part, gradient in gradients.items()}
+    if named.keys() != step.parameter_shapes.keys():
+        raise ValueError(
+            f"{step.name}: backward: needs a gradient for each of {list(step.parameter_shapes)}, "
+            f"got {list(named)}; give 0 for what no gradient moves"
+        )
+    return named
+
+
+def _require_kept(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise ValueError unless an array that a layer has made is what the next one counts on."""
+    got = np.shape(array), getattr(array, "dtype", type(array).__name__)
+    if got != (shape, dtype):
+        raise ValueError(
+            f"{name}: must have shape {shape} and dtype {dtype}, got {got[0]} and {got[1]}"
+        )
 
 
 class LayeredGradients:

@@ -5,26 +5,7 @@ an image, which parameters it learns and how they start, its forward pass and it
 Everything else about a network is read from the list of its layers: names and shapes of
 parameters, the operations of the fast path, the model file, what is printed, what is exported.
 
-A layer of one's own is a subclass of :class:`Layer`::
-
-    @dataclass(frozen=True)
-    class AvgPool(Layer):
-        def output_shape(self, input_shape):
-            C, H, W = input_shape
-            return C, H // 2, W // 2
-
-        def forward(self, x, parameters, rng=None):
-            P, Q = x.shape[2] // 2, x.shape[3] // 2
-            corners = [x[:, :, i : 2 * P : 2, j : 2 * Q : 2] for i in (0, 1) for j in (0, 1)]
-            return sum(corners) / 4, x.shape
-
-        def backward(self, dout, cache):
-            dx = np.zeros(cache, dout.dtype)
-            _, _, P, Q = dout.shape
-            dx[:, :, : 2 * P, : 2 * Q] = dout.repeat(2, axis=2).repeat(2, axis=3) / 4
-            return dx, {}
-
-It trains like any other, layer by layer. :func:`register` makes a model file with it readable.
+A layer of one's own is a subclass of :class:`Layer`; ``docs/layers.md`` shows four.
 """
 
 from __future__ import annotations
@@ -41,18 +22,23 @@ from tinycnn import functional
 from tinycnn._checks import FloatArray, as_count, as_flag, as_number, shown
 
 Shape: TypeAlias = tuple[int, ...]
-LayerParameters: TypeAlias = Mapping[str, FloatArray]
+Random: TypeAlias = np.random.Generator | None
+Arrays: TypeAlias = Mapping[str, FloatArray]
+OutAndCache: TypeAlias = tuple[FloatArray, Any]
+DxAndGradients: TypeAlias = tuple[FloatArray, Arrays]
 
 
 @dataclass(frozen=True)
 class Layer:
     """Base of all layers: one that learns nothing and keeps the shape.
 
-    A subclass is a frozen dataclass whose fields are its arguments: numbers, strings, booleans or
-    tuples of them, so that a model file can hold them as JSON. It must define :meth:`forward` and
-    :meth:`backward`, and the other methods where the base does not say the truth.
+    A subclass is a frozen dataclass whose fields are its arguments: numbers, strings, booleans,
+    layers, or tuples of them, so that a model file can hold them as JSON. It must define
+    :meth:`forward` and :meth:`backward`, and the other methods where the base does not say the
+    truth.
 
-    Shapes are those of one image, without N: ``(C, H, W)`` for maps, ``(F,)`` for vectors.
+    Shapes are those of one image, without N: ``(C, H, W)`` for maps, ``(F,)`` for vectors. Both
+    passes get and return arrays of the network's dtype, float32 or float64.
     """
 
     kind: ClassVar[str] = "layer"
@@ -72,7 +58,7 @@ class Layer:
     def initial_parameters(
         self, input_shape: Shape, rng: np.random.Generator, feeds_relu: bool = False
     ) -> dict[str, Any]:
-        """Return the value that each parameter starts with: an array or a number.
+        """Return the value that each parameter starts with: an array or a number; 0 by default.
 
         Parameters
         ----------
@@ -83,19 +69,17 @@ class Layer:
         """
         return dict.fromkeys(self.parameter_shapes(input_shape), 0.0)
 
-    def forward(
-        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
-    ) -> tuple[FloatArray, Any]:
+    def forward(self, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
         """Compute the layer's output for a batch.
 
         Parameters
         ----------
         x : (N, *input_shape)
-            Float32 or float64.
+            Not to be written to.
         parameters : mapping of str to array
-            Under the names of :meth:`parameter_shapes`.
+            Under the names of :meth:`parameter_shapes`: views of the network's own.
         rng : numpy.random.Generator, optional
-            Source of randomness in training; None in prediction.
+            Given in training, for what is random there; None in prediction.
 
         Returns
         -------
@@ -106,25 +90,29 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
-    def backward(self, dout: FloatArray, cache: Any) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def backward(self, dout: FloatArray, cache: Any) -> DxAndGradients:
         """Compute the gradients of some loss, given that of the layer's output.
 
         Parameters
         ----------
         dout : (N, *output_shape)
+            Not to be written to.
         cache : object
             From :meth:`forward`.
 
         Returns
         -------
         dx : (N, *input_shape)
-        gradients : dict of str to array
-            One for each parameter.
+        gradients : mapping of str to array
+            One for each parameter, under its name.
         """
         raise NotImplementedError(f"{type(self).__name__} must define backward")
 
-    def backward_parameters(self, dout: FloatArray, cache: Any) -> dict[str, FloatArray]:
-        """Compute the gradients of the parameters alone: all that a first layer is asked for."""
+    def backward_parameters(self, dout: FloatArray, cache: Any) -> Arrays:
+        """Compute the gradients of the parameters alone, which is all that a first layer needs.
+
+        The base drops the dx of :meth:`backward`; override it where dx takes long.
+        """
         return self.backward(dout, cache)[1]
 
 
@@ -156,7 +144,8 @@ def register(layer: AnyLayer) -> AnyLayer:
 
 def describe_layer(layer: Layer) -> dict[str, Any]:
     """Return a layer's kind and arguments, ready for JSON."""
-    return {"kind": layer.kind, **dataclasses.asdict(layer)}
+    fields = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
+    return {"kind": layer.kind, **{name: _described(value) for name, value in fields.items()}}
 
 
 def make_layer(description: Mapping[str, Any]) -> Layer:
@@ -167,10 +156,7 @@ def make_layer(description: Mapping[str, Any]) -> Layer:
     ValueError, TypeError
         If no class of that kind is registered, or the arguments are not its own.
     """
-    arguments = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in description.items()
-    }
+    arguments = {name: _undescribed(value) for name, value in description.items()}
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in LAYERS:
         raise ValueError(
@@ -178,6 +164,18 @@ def make_layer(description: Mapping[str, Any]) -> Layer:
             "class of your own with tinycnn.layers.register before loading"
         )
     return LAYERS[kind](**arguments)
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, Layer):
+        return describe_layer(value)
+    return [_described(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _undescribed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return make_layer(value)
+    return tuple(_undescribed(each) for each in value) if isinstance(value, list) else value
 
 
 @register
@@ -217,18 +215,6 @@ class Conv(Layer):
             )
         _set(self, "padding", _pair("Conv: padding", self.padding, 0))
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """Return (filters, I, J) of an input of (C, H, W)."""
-        _, H, W = _require_maps(self, input_shape)
-        (R, S), ((top, bottom), (left, right)) = self.kernel, self.border
-        I, J = H + top + bottom - R + 1, W + left + right - S + 1
-        if min(I, J) < 1:
-            raise ValueError(
-                f"its {R} x {S} kernel does not fit maps of {H} x {W}; use a smaller kernel, "
-                "padding or larger images"
-            )
-        return self.filters, I, J
-
     @property
     def kernel(self) -> tuple[int, int]:
         """Rows and columns of the filters."""
@@ -239,33 +225,39 @@ class Conv(Layer):
         """Rows of zeros above and below, and columns of zeros to the left and right."""
         return functional.border_of(self.padding, self.kernel)
 
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (filters, I, J) of an input of (C, H, W)."""
+        _, H, W = _as_maps(input_shape)
+        (R, S), ((top, bottom), (left, right)) = self.kernel, self.border
+        I, J = H + top + bottom - R + 1, W + left + right - S + 1
+        if min(I, J) < 1:
+            raise ValueError(
+                f"its {R} x {S} kernel does not fit maps of {H} x {W}; use a smaller kernel, "
+                "padding or larger images"
+            )
+        return self.filters, I, J
+
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         """Return the shapes of weight (filters, C, R, S) and bias (filters,)."""
-        return _with_bias((self.filters, input_shape[0], *self.kernel), self.bias)
+        return _weight_and_bias((self.filters, input_shape[0], *self.kernel), self.bias)
 
     def initial_parameters(
         self, input_shape: Shape, rng: np.random.Generator, feeds_relu: bool = False
     ) -> dict[str, Any]:
-        """Draw the weights; see the class for their distribution."""
+        """Draw the weight; see the class for its distribution."""
         return _drawn(self.parameter_shapes(input_shape), rng, feeds_relu)
 
-    def forward(
-        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
-    ) -> tuple[FloatArray, functional.Conv2dCache]:
+    def forward(self, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
         """See :func:`tinycnn.functional.conv2d_forward`."""
         return functional.conv2d_forward(x, **parameters, padding=self.padding)
 
-    def backward(
-        self, dout: FloatArray, cache: functional.Conv2dCache
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def backward(self, dout: FloatArray, cache: functional.Conv2dCache) -> DxAndGradients:
         """See :func:`tinycnn.functional.conv2d_backward`."""
         dx, *gradients = functional.conv2d_backward(dout, cache)
         assert dx is not None
         return dx, _named(gradients)
 
-    def backward_parameters(
-        self, dout: FloatArray, cache: functional.Conv2dCache
-    ) -> dict[str, FloatArray]:
+    def backward_parameters(self, dout: FloatArray, cache: functional.Conv2dCache) -> Arrays:
         """Leave dx out, which takes as long as the rest."""
         _, *gradients = functional.conv2d_backward(dout, cache, need_dx=False)
         return _named(gradients)
@@ -276,15 +268,11 @@ class Conv(Layer):
 class ReLU(Layer):
     """``max(x, 0)``, as ``torch.nn.ReLU``: keeps the shape."""
 
-    def forward(
-        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
-    ) -> tuple[FloatArray, FloatArray]:
+    def forward(self, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
         """See :func:`tinycnn.functional.relu_forward`."""
         return functional.relu_forward(x)
 
-    def backward(
-        self, dout: FloatArray, cache: FloatArray
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def backward(self, dout: FloatArray, cache: FloatArray) -> DxAndGradients:
         """See :func:`tinycnn.functional.relu_backward`."""
         return functional.relu_backward(dout, cache), {}
 
@@ -299,7 +287,7 @@ class MaxPool(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return (C, H // 2, W // 2) of an input of (C, H, W)."""
-        C, H, W = _require_maps(self, input_shape)
+        C, H, W = _as_maps(input_shape)
         if min(H, W) < 2:
             raise ValueError(
                 f"maps of {H} x {W} leave no 2x2 window to pool; use fewer layers, smaller "
@@ -307,15 +295,11 @@ class MaxPool(Layer):
             )
         return C, H // 2, W // 2
 
-    def forward(
-        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
-    ) -> tuple[FloatArray, functional.MaxPool2dCache]:
+    def forward(self, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
         """See :func:`tinycnn.functional.max_pool2d_forward`."""
         return functional.max_pool2d_forward(x)
 
-    def backward(
-        self, dout: FloatArray, cache: functional.MaxPool2dCache
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def backward(self, dout: FloatArray, cache: functional.MaxPool2dCache) -> DxAndGradients:
         """See :func:`tinycnn.functional.max_pool2d_backward`."""
         return functional.max_pool2d_backward(dout, cache), {}
 
@@ -345,9 +329,7 @@ class Dropout(Layer):
             raise ValueError(f"Dropout: rate: must be in [0, 1), got {shown(self.rate)}")
         _set(self, "rate", float(rate))
 
-    def forward(
-        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
-    ) -> tuple[FloatArray, FloatArray | None]:
+    def forward(self, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
         """Multiply by a random mask of 0 and 1 / (1 - rate), if there is an rng."""
         if rng is None:
             return x, None
@@ -355,9 +337,7 @@ class Dropout(Layer):
         mask = kept.astype(x.dtype) / x.dtype.type(1 - self.rate)
         return x * mask, mask
 
-    def backward(
-        self, dout: FloatArray, cache: FloatArray | None
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def backward(self, dout: FloatArray, cache: FloatArray | None) -> DxAndGradients:
         """Multiply by the same mask."""
         return (dout if cache is None else dout * cache), {}
 
@@ -371,13 +351,11 @@ class Flatten(Layer):
         """Return (F,), the product of all sizes."""
         return (math.prod(input_shape),)
 
-    def forward(
-        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
-    ) -> tuple[FloatArray, Shape]:
+    def forward(self, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
         """Reshape, in the order channel, row, column."""
-        return x.reshape(len(x), -1), x.shape
+        return x.reshape(len(x), math.prod(x.shape[1:])), x.shape
 
-    def backward(self, dout: FloatArray, cache: Shape) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def backward(self, dout: FloatArray, cache: Shape) -> DxAndGradients:
         """Reshape back."""
         return dout.reshape(cache), {}
 
@@ -413,23 +391,19 @@ class Linear(Layer):
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         """Return the shapes of weight (units, F) and bias (units,)."""
-        return _with_bias((self.units, *input_shape), self.bias)
+        return _weight_and_bias((self.units, *input_shape), self.bias)
 
     def initial_parameters(
         self, input_shape: Shape, rng: np.random.Generator, feeds_relu: bool = False
     ) -> dict[str, Any]:
-        """Draw the weights; see the class for their distribution."""
+        """Draw the weight; see :class:`Conv` for its distribution."""
         return _drawn(self.parameter_shapes(input_shape), rng, feeds_relu)
 
-    def forward(
-        self, x: FloatArray, parameters: LayerParameters, rng: np.random.Generator | None = None
-    ) -> tuple[FloatArray, functional.LinearCache]:
+    def forward(self, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
         """See :func:`tinycnn.functional.linear_forward`."""
         return functional.linear_forward(x, **parameters)
 
-    def backward(
-        self, dout: FloatArray, cache: functional.LinearCache
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def backward(self, dout: FloatArray, cache: functional.LinearCache) -> DxAndGradients:
         """See :func:`tinycnn.functional.linear_backward`."""
         dx, *gradients = functional.linear_backward(dout, cache)
         return dx, _named(gradients)
@@ -453,7 +427,7 @@ def _set(layer: Layer, name: str, value: Any) -> None:
     object.__setattr__(layer, name, value)
 
 
-def _require_maps(layer: Layer, shape: Shape) -> Shape:
+def _as_maps(shape: Shape) -> Shape:
     if len(shape) != 3:
         raise ValueError(
             f"it takes maps (C, H, W), not vectors of {_sizes(shape)}; put it before Flatten()"
@@ -465,7 +439,7 @@ def _sizes(shape: Shape) -> str:
     return " x ".join(map(str, shape))
 
 
-def _with_bias(weight_shape: Shape, bias: bool) -> dict[str, Shape]:
+def _weight_and_bias(weight_shape: Shape, bias: bool) -> dict[str, Shape]:
     return {"weight": weight_shape, **({"bias": weight_shape[:1]} if bias else {})}
 
 
