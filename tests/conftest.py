@@ -26,6 +26,15 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 # ---------------------------------------------------------------------------------------- networks
 
+# With these, ``fit`` teaches a network of 8 filters the digits in a quarter of a second.
+QUICK: dict[str, Any] = {
+    "epochs": 6,
+    "batch_size": 32,
+    "optimizer": "sgd",
+    "augmentation": None,
+    "verbose": False,
+}
+
 
 def small_net(image_shape: tuple[int, int, int] = (1, 8, 8), **arguments: Any) -> tinycnn.CNN:
     """Make a network of one block of 8 filters for 10 classes, unless told otherwise."""

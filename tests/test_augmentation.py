@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import fast_gradient, layered_gradient, moved, relative_error
+from conftest import fit_gradient, layered_gradient, moved, relative_error, small_net
 
 import tinycnn
-from tinycnn import CNN, SGD, Augmentation
-from tinycnn.engine import BatchGradients
+from tinycnn import SGD, Augmentation
+from tinycnn.inputs import Examples
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 
@@ -26,14 +26,14 @@ def every_move(H, W):
 def test_every_move_is_that_of_padding_and_slicing(rng, shape, pixel, dtype):
     moves = every_move(*shape[1:])
     N = len(moves)
-    net = CNN(shape, (4,), 2, n_classes=3, dtype=dtype)
+    net = small_net(shape, channels=(4,), kernel_size=2, n_classes=3, dtype=dtype)
     images = rng.integers(0, 256, (N, *shape), dtype=np.uint8)
     images = images if pixel == "uint8" else (images / np.float32(256)).astype(pixel)
     labels = rng.integers(0, 3, N)
     before = images.copy()
     # Image by image, so that none can hide behind the sum over the others.
-    with BatchGradients(net.engine, net.flat, 1) as gradients:
-        batches = gradients.over(net.pixels(images), labels, moves=moves)
+    with net.path.gradients(net.flat, 1) as gradients:
+        batches = gradients.over(Examples(net.inputs(images), labels, moves=moves))
         for i, image in enumerate(moved(images, moves)):
             loss, gradient, _ = batches.differentiate(i, i + 1)
             expected_loss, expected = layered_gradient(net, image[None], labels[i : i + 1])
@@ -44,19 +44,19 @@ def test_every_move_is_that_of_padding_and_slicing(rng, shape, pixel, dtype):
 
 @pytest.mark.parametrize("pixel", ["uint8", "float64"])
 def test_the_largest_shift_there_is(rng, pixel):
-    net = CNN((1, 130, 129), (1,), 3, n_classes=2, dtype="float64")
+    net = small_net((1, 130, 129), channels=(1,), n_classes=2, dtype="float64")
     images = (255 * rng.random((4, 1, 130, 129))).astype(pixel)
     moves = np.array([[127, 127, 0], [-127, 127, 1], [127, -127, 0], [-127, -127, 1]], np.int8)
     labels = np.array([0, 1, 1, 0])
     _, expected = layered_gradient(net, moved(images, moves), labels)
-    _, gradient = fast_gradient(net, images, labels, moves=moves)
+    _, gradient = fit_gradient(net, images, labels, moves=moves)
     assert relative_error(gradient, expected) < 1e-12
 
 
 @pytest.mark.parametrize("hidden", [0, 6])
 @pytest.mark.parametrize("N", [3, 70, 500])
 def test_moved_weighted_smoothed_and_in_any_order_on_any_number_of_threads(rng, N, hidden):
-    net = CNN((3, 13, 11), (5,), 3, n_classes=4, hidden=hidden, dtype="float64")
+    net = small_net((3, 13, 11), channels=(5,), n_classes=4, hidden=hidden, dtype="float64")
     images, labels = rng.integers(0, 256, (N, 3, 13, 11), np.uint8), rng.integers(0, 4, N)
     net.standardize(images)
     weights = rng.permutation(np.arange(N) % 4).astype(np.float64)
@@ -65,9 +65,9 @@ def test_moved_weighted_smoothed_and_in_any_order_on_any_number_of_threads(rng, 
     expected_loss, expected = layered_gradient(net, moved(images, moves), labels, weights, 0.2)
     results = []
     for n_threads in (1, 2, 3, 8):
-        with BatchGradients(net.engine, net.flat, n_threads, 0.2) as gradients:
-            batches = gradients.over(net.pixels(images), labels, order, weights, moves)
-            loss, gradient, _ = batches.differentiate()
+        with net.path.gradients(net.flat, n_threads, 0.2) as gradients:
+            examples = Examples(net.inputs(images), labels, order, weights, moves)
+            loss, gradient, _ = gradients.over(examples).differentiate()
             results.append((loss, gradient.copy()))
     assert results[0][0] == pytest.approx(expected_loss, rel=1e-12)
     assert relative_error(results[0][1], expected) < 1e-12
@@ -78,10 +78,10 @@ def test_moved_weighted_smoothed_and_in_any_order_on_any_number_of_threads(rng, 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_moves_of_0_change_no_bit(rng, dtype):
-    net = CNN((2, 9, 8), (3,), dtype=dtype)
+    net = small_net((2, 9, 8), channels=(3,), dtype=dtype)
     images, labels = rng.random((37, 2, 9, 8)), rng.integers(0, 10, 37)
-    loss, gradient = fast_gradient(net, images, labels)
-    other_loss, other = fast_gradient(net, images, labels, moves=np.zeros((37, 3), np.int8))
+    loss, gradient = fit_gradient(net, images, labels)
+    other_loss, other = fit_gradient(net, images, labels, moves=np.zeros((37, 3), np.int8))
     assert other_loss == loss
     np.testing.assert_array_equal(other, gradient)
 
@@ -133,8 +133,9 @@ def test_the_largest_shift_fits_its_dtype():
 
 def trained(images, labels, **arguments):
     """Return parameters and history after three epochs."""
-    net = CNN(images.shape[1:], n_classes=3, dtype="float64")
-    arguments = {"epochs": 3, "batch_size": 16, "verbose": False} | arguments
+    net = small_net(images.shape[1:], n_classes=3, dtype="float64")
+    fixed = {"epochs": 3, "batch_size": 16, "augmentation": None, "verbose": False}
+    arguments = fixed | arguments
     history = tinycnn.fit(net, images, labels, **arguments)
     return net.flat, history
 
@@ -159,7 +160,7 @@ def test_images_are_seen_moved_and_stay_as_they_are(rng, monkeypatch):
     _, history = trained(
         images, labels, augmentation=Augmentation(3, flip=True), optimizer=SGD(lr=0)
     )
-    net = CNN((1, 8, 8), n_classes=3, dtype="float64")
+    net = small_net((1, 8, 8), n_classes=3, dtype="float64")
     for moves, loss in zip(drawn, history.train_loss, strict=True):
         expected, _ = layered_gradient(net, moved(images, moves), labels)
         assert loss == pytest.approx(expected, rel=1e-12)
@@ -175,22 +176,6 @@ def test_the_seed_decides_the_result(rng):
     assert (first != other).any()
 
 
-def test_the_order_of_the_images_is_the_same_as_without(rng, monkeypatch):
-    images, labels = rng.random((40, 1, 8, 8)), np.arange(40) % 3
-    seen = []
-    over = BatchGradients.over
-
-    def spy(self, pixels, labels, order, *others):
-        seen.append(order.copy())
-        return over(self, pixels, labels, order, *others)
-
-    monkeypatch.setattr(BatchGradients, "over", spy)
-    trained(images, labels)
-    without, seen = seen, []
-    trained(images, labels, augmentation=Augmentation(2, flip=True))
-    np.testing.assert_array_equal(np.concatenate(seen), np.concatenate(without))
-
-
 def test_nothing_to_move_changes_no_bit(rng):
     images, labels = rng.random((40, 1, 8, 8)), np.arange(40) % 3
     expected, _ = trained(images, labels)
@@ -198,9 +183,18 @@ def test_nothing_to_move_changes_no_bit(rng):
     np.testing.assert_array_equal(flat, expected)
 
 
+@pytest.mark.parametrize(("side", "shift"), [(7, 0), (8, 1)])
+def test_auto_moves_by_a_pixel_where_that_is_little(rng, side, shift):
+    images, labels = rng.random((20, 1, side, 9)), np.arange(20) % 3
+    expected, _ = trained(images, labels, augmentation=Augmentation(shift))
+    flat, _ = trained(images, labels, augmentation="auto")
+    np.testing.assert_array_equal(flat, expected)
+    assert (trained(images, labels)[0] != flat).any() == bool(shift)
+
+
 def test_validation_sees_the_images_as_they_are(rng):
     images, labels = rng.random((30, 1, 8, 8)), np.arange(30) % 3
-    net = CNN((1, 8, 8), n_classes=3)
+    net = small_net((1, 8, 8), n_classes=3)
     history = tinycnn.fit(
         net,
         images,
@@ -250,15 +244,8 @@ def test_impossible_shifts_are_refused_in_clear_words(shift, error, words):
 def test_images_must_not_be_moved_out_of_sight(rng, shape):
     images, labels = rng.random((6, *shape)), [0, 1, 2] * 2
     trained(images, labels, augmentation=Augmentation(7))
-    net = CNN(shape, n_classes=3)
+    net = small_net(shape, n_classes=3)
     before = net.flat.copy()
     with pytest.raises(ValueError, match=rf"shift: must be less than 8 for images of {shape[1]} x"):
         tinycnn.fit(net, images, labels, augmentation=Augmentation(8), verbose=False)
     np.testing.assert_array_equal(net.flat, before)
-
-
-def test_fit_takes_nothing_but_an_augmentation(rng):
-    net = tinycnn.CNN((1, 6, 6), n_classes=2)
-    images, labels = rng.random((4, 1, 6, 6)), [0, 1, 0, 1]
-    with pytest.raises(TypeError, match=r"augmentation: must be a tinycnn\.Augmentation"):
-        tinycnn.fit(net, images, labels, verbose=False, augmentation="shift")

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from conftest import small_net
 
 import tinycnn
-from tinycnn import CNN, SGD, Callback, EarlyStopping, training
+from tinycnn import SGD, Callback, EarlyStopping
+from tinycnn.training import fitting
 
 
 class Snapshots(Callback):
@@ -43,8 +45,8 @@ def fit_along(monkeypatch, rng):
     def fit(stopping, losses, accuracies=None, others=(), **arguments):
         accuracies = itertools.repeat(0.5) if accuracies is None else accuracies
         curve = iter(list(zip(losses, accuracies, strict=False)))
-        monkeypatch.setattr(training, "evaluate", lambda *_: next(curve))
-        net, snapshots = CNN((1, 6, 6), n_classes=2), Snapshots()
+        monkeypatch.setattr(fitting, "evaluate", lambda *_: next(curve))
+        net, snapshots = small_net((1, 6, 6), n_classes=2), Snapshots()
         arguments = {"epochs": len(losses), "validation_fraction": 0.2, **arguments}
         callbacks = [snapshots, stopping, *others]
         history = None
@@ -92,9 +94,16 @@ def test_the_training_loss_is_watched_on_request(rng):
     # At so high a rate the loss does not only fall.
     images, labels = rng.random((30, 1, 6, 6)), rng.integers(0, 2, 30)
     stopping = EarlyStopping(3, monitor="train_loss")
-    net = CNN((1, 6, 6), n_classes=2)
+    net = small_net((1, 6, 6), n_classes=2)
     history = tinycnn.fit(
-        net, images, labels, epochs=500, optimizer=SGD(2.0), verbose=False, callbacks=[stopping]
+        net,
+        images,
+        labels,
+        epochs=500,
+        optimizer=SGD(2.0),
+        schedule=None,
+        verbose=False,
+        callbacks=stopping,
     )
     losses = history.train_loss
     assert stopping.best_epoch == np.argmin(losses) + 1 == len(losses) - 3
@@ -128,7 +137,7 @@ def test_a_training_that_diverges_is_undone_as_ever(fit_along):
     net, flats, history = fit_along(stopping, [1, 2, 3, 4], others=[Ruin()])
     assert history is None
     assert (len(flats), stopping.best_epoch) == (2, 1)
-    np.testing.assert_array_equal(net.flat, CNN((1, 6, 6), n_classes=2).flat)
+    np.testing.assert_array_equal(net.flat, small_net((1, 6, 6), n_classes=2).flat)
 
 
 def test_can_be_used_again(fit_along):
@@ -146,18 +155,18 @@ def test_nothing_is_given_to_a_network_that_was_never_trained(fit_along):
 
     stopping = EarlyStopping(2)
     trained, _, _ = fit_along(stopping, [1, 2])
-    net = tinycnn.CNN((1, 6, 6), n_classes=2)
+    net = small_net((1, 6, 6), n_classes=2)
     assert (trained.flat != net.flat).any()
     with pytest.raises(KeyboardInterrupt):
         tinycnn.fit(
             net, np.ones((9, 1, 6, 6)), [0] * 9, verbose=False, callbacks=[Failing(), stopping]
         )
-    np.testing.assert_array_equal(net.flat, tinycnn.CNN((1, 6, 6), n_classes=2).flat)
+    np.testing.assert_array_equal(net.flat, small_net((1, 6, 6), n_classes=2).flat)
 
 
 @pytest.mark.parametrize("monitor", ["validation_loss", "validation_accuracy"])
 def test_missing_validation_data_are_told_before_training(rng, monitor):
-    net = CNN((1, 6, 6), n_classes=2)
+    net = small_net((1, 6, 6), n_classes=2)
     before = net.flat.copy()
     with pytest.raises(ValueError, match=rf"no {monitor} without validation data; give fit"):
         tinycnn.fit(

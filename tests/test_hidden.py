@@ -6,6 +6,7 @@ PyTorch's numbers for it are in ``test_golden_networks.py``.
 import numpy as np
 import pytest
 from conftest import (
+    QUICK,
     fit_gradient,
     layered_gradient,
     layered_logits,
@@ -197,5 +198,5 @@ def test_nan_and_infinities_spread_as_in_the_layers(rng, where, value, dtype):
 def test_digits_are_learned(digits):
     images, labels = digits
     net = small_net(hidden=32)
-    tinycnn.fit(net, images, labels, epochs=6, batch_size=32, optimizer="sgd", verbose=False)
+    tinycnn.fit(net, images, labels, **QUICK)
     assert net.score(images, labels) > 0.95

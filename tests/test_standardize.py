@@ -9,6 +9,7 @@ import pickle
 import numpy as np
 import pytest
 from conftest import (
+    QUICK,
     fit_gradient,
     layered_gradient,
     layered_logits,
@@ -210,7 +211,7 @@ def test_training_on_standardised_images_learns(digits):
     net = small_net()
     net.standardize(images)
     mean, std = net.input_mean.copy(), net.input_std.copy()
-    tinycnn.fit(net, images, labels, epochs=5, verbose=False)
+    tinycnn.fit(net, images, labels, **QUICK)
     assert net.score(images, labels) > 0.95
     np.testing.assert_array_equal(net.input_mean, mean)
     np.testing.assert_array_equal(net.input_std, std)
@@ -226,7 +227,7 @@ def test_digits_with_an_offset_are_learned_as_well_as_without(digits, offset, dt
         train, test = (data[part] for part in parts)
         net = small_net(padding=padding, dtype="float64")
         net.standardize(train)
-        tinycnn.fit(net, train, labels[parts[0]], epochs=5, verbose=False)
+        tinycnn.fit(net, train, labels[parts[0]], **QUICK)
         results.append((net.logits(test), net.score(test, labels[parts[1]])))
     (logits, accuracy), (logits_with, accuracy_with) = results
     assert accuracy > 0.9

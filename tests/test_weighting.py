@@ -6,18 +6,20 @@ PyTorch's numbers for all of it are in ``test_golden_objectives.py``.
 import numpy as np
 import pytest
 from conftest import (
-    fast_gradient,
+    QUICK,
+    fit_gradient,
     layered_gradient,
     numeric_gradient,
     relative_error,
+    small_net,
     weighted_cross_entropy,
+    with_biases,
 )
 
 import tinycnn
-from tinycnn import CNN, SGD
-from tinycnn.data import stratified_split
-from tinycnn.engine import BatchGradients
-from tinycnn.weighting import image_weights
+from tinycnn import SGD, stratified_split
+from tinycnn.inputs import Examples
+from tinycnn.training.weighting import image_weights
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 
@@ -35,9 +37,8 @@ EVERYTHING = np.arange(len(LABELS))
 
 def make_network(rng, shape, channels, hidden, n_classes, dtype="float64"):
     """Make a network whose biases are not zero."""
-    net = CNN(shape, channels, 3, n_classes, dtype=dtype, hidden=hidden)
-    net.flat += (0.1 * rng.normal(size=net.flat.shape)).astype(dtype)
-    return net
+    net = small_net(shape, channels=channels, n_classes=n_classes, dtype=dtype, hidden=hidden)
+    return with_biases(net, rng)
 
 
 def small_data(rng, n=24):
@@ -47,10 +48,9 @@ def small_data(rng, n=24):
 
 def trained(images, labels, **arguments):
     """Return parameters and history after three epochs, all images in one batch."""
-    net = CNN((1, 6, 6), n_classes=3, hidden=4, dtype="float64")
-    history = tinycnn.fit(
-        net, images, labels, epochs=3, batch_size=len(images), verbose=False, **arguments
-    )
+    net = small_net((1, 6, 6), n_classes=3, hidden=4, dtype="float64")
+    fixed = {"epochs": 3, "batch_size": len(images), "optimizer": "sgd", "verbose": False}
+    history = tinycnn.fit(net, images, labels, **fixed, **arguments)
     return net.flat, history
 
 
@@ -69,7 +69,7 @@ def draw_weights(rng, n):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_the_fast_path_computes_what_the_layers_compute(
+def test_fit_computes_what_the_layers_compute(
     rng, network, weighted, smoothing, pixel, dtype
 ):
     *arguments, N = network
@@ -79,19 +79,19 @@ def test_the_fast_path_computes_what_the_layers_compute(
     labels = rng.integers(0, net.architecture.n_classes, N)
     weights = draw_weights(rng, N) if weighted else None
     loss, gradient = layered_gradient(net, images, labels, weights, smoothing)
-    fast_loss, fast = fast_gradient(net, images, labels, weights, smoothing)
-    assert fast_loss == pytest.approx(loss, rel=TOLERANCE[dtype])
-    assert relative_error(fast, gradient) < TOLERANCE[dtype]
+    fit_loss, fits = fit_gradient(net, images, labels, weights, smoothing)
+    assert fit_loss == pytest.approx(loss, rel=TOLERANCE[dtype])
+    assert relative_error(fits, gradient) < TOLERANCE[dtype]
 
 
-def test_the_fast_gradient_is_that_of_finite_differences(rng):
+def test_fits_gradient_is_that_of_finite_differences(rng):
     net = make_network(rng, (1, 6, 6), (2,), 3, 4)
     images, labels = rng.normal(size=(9, 1, 6, 6)), rng.integers(0, 4, 9)
     weights = draw_weights(rng, 9)
-    _, gradient = fast_gradient(net, images, labels, weights, 0.3)
+    _, gradient = fit_gradient(net, images, labels, weights, 0.3)
 
     def loss():
-        return fast_gradient(net, images, labels, weights, 0.3)[0]
+        return fit_gradient(net, images, labels, weights, 0.3)[0]
 
     assert relative_error(gradient, numeric_gradient(loss, net.flat)) < 1e-7
 
@@ -101,9 +101,9 @@ def test_the_number_of_threads_changes_no_bit(rng, N):
     net = make_network(rng, (1, 12, 12), (4,), 7, 10, "float32")
     images, labels = rng.integers(0, 256, (N, 1, 12, 12), np.uint8), rng.integers(0, 10, N)
     weights = draw_weights(rng, N)
-    loss, gradient = fast_gradient(net, images, labels, weights, 0.2)
+    loss, gradient = fit_gradient(net, images, labels, weights, 0.2)
     for n_threads in (2, 3, 8):
-        other = fast_gradient(net, images, labels, weights, 0.2, n_threads=n_threads)
+        other = fit_gradient(net, images, labels, weights, 0.2, n_threads=n_threads)
         assert other[0] == loss
         np.testing.assert_array_equal(other[1], gradient)
 
@@ -113,8 +113,8 @@ def test_weights_belong_to_images_and_not_to_places_in_a_batch(rng):
     images, labels = rng.random((50, 1, 6, 6)), rng.integers(0, 4, 50)
     weights, batch = draw_weights(rng, 50), rng.permutation(50)[:33]
     expected = layered_gradient(net, images[batch], labels[batch], weights[batch], 0.1)
-    with BatchGradients(net.engine, net.flat, 1, 0.1) as gradients:
-        batches = gradients.over(net.pixels(images), labels, batch, weights)
+    with net.path.gradients(net.flat, 1, 0.1) as gradients:
+        batches = gradients.over(Examples(net.inputs(images), labels, batch, weights))
         loss, gradient, weight = batches.differentiate()
     assert loss == pytest.approx(expected[0], rel=1e-12)
     assert relative_error(gradient, expected[1]) < 1e-12
@@ -125,8 +125,8 @@ def test_weights_belong_to_images_and_not_to_places_in_a_batch(rng):
 def test_weights_of_1_and_no_smoothing_change_no_bit(rng, dtype):
     net = make_network(rng, (1, 9, 9), (3,), 4, 5, dtype)
     images, labels = rng.random((37, 1, 9, 9)), rng.integers(0, 5, 37)
-    loss, gradient = fast_gradient(net, images, labels)
-    other_loss, other = fast_gradient(net, images, labels, np.ones(37), 0.0)
+    loss, gradient = fit_gradient(net, images, labels)
+    other_loss, other = fit_gradient(net, images, labels, np.ones(37), 0.0)
     assert other_loss == loss
     np.testing.assert_array_equal(other, gradient)
 
@@ -134,7 +134,7 @@ def test_weights_of_1_and_no_smoothing_change_no_bit(rng, dtype):
 def test_a_batch_whose_images_all_have_weight_0_moves_nothing(rng):
     net = make_network(rng, (1, 6, 6), (2,), 3, 4)
     images, labels = rng.random((20, 1, 6, 6)), rng.integers(0, 4, 20)
-    loss, gradient = fast_gradient(net, images, labels, np.zeros(20), 0.1)
+    loss, gradient = fit_gradient(net, images, labels, np.zeros(20), 0.1)
     assert loss == 0
     assert not gradient.any()
 
@@ -143,9 +143,9 @@ def test_a_batch_whose_images_all_have_weight_0_moves_nothing(rng):
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_certain_networks_have_finite_losses(rng, dtype, smoothing):
     net = make_network(rng, (1, 6, 6), (2,), 0, 3, dtype)
-    net.parameters["fc.bias"][...] = [1e4, 0, -1e4]
+    net.parameters["linear1.bias"][...] = [1e4, 0, -1e4]
     images, labels = rng.random((9, 1, 6, 6)).astype(dtype), np.arange(9) % 3
-    loss, gradient = fast_gradient(net, images, labels, None, smoothing)
+    loss, gradient = fit_gradient(net, images, labels, None, smoothing)
     expected, dlogits = weighted_cross_entropy(net.forward(images)[0], labels, None, smoothing)
     assert loss == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(gradient[-3:], dlogits.sum(axis=0), rtol=1e-5)
@@ -247,7 +247,7 @@ def test_balanced_classes_count_the_same_among_the_images_to_train_on():
 def test_fit_balances_what_it_trains_on_and_not_what_it_holds_out(rng):
     images, labels = rng.random((10, 1, 6, 6)), np.array([0] * 9 + [1])
     training, _ = stratified_split(labels, 0.6, 0)
-    net = CNN((1, 6, 6), n_classes=2, dtype="float64")
+    net = small_net((1, 6, 6), n_classes=2, dtype="float64")
     weights = np.array([1 / 3, 1])[labels[training]]  # three images of class 0 and one of class 1
     logits, _ = net.forward(images[training])
     expected, _ = weighted_cross_entropy(logits, labels[training], weights)
@@ -272,7 +272,7 @@ def test_the_loss_of_an_epoch_is_the_weighted_mean_over_its_images(rng):
     images, labels = small_data(rng)
     weights = draw_weights(rng, 24)
     weights[3:14] = 0  # some batches have no weight at all
-    net = CNN((1, 6, 6), n_classes=3, dtype="float64")
+    net = small_net((1, 6, 6), n_classes=3, dtype="float64")
     expected, _ = weighted_cross_entropy(net.forward(images)[0], labels, weights, 0.2)
     history = tinycnn.fit(
         net,
@@ -290,7 +290,7 @@ def test_the_loss_of_an_epoch_is_the_weighted_mean_over_its_images(rng):
 
 def test_validation_knows_neither_weights_nor_smoothing(rng):
     images, labels = small_data(rng)
-    net = CNN((1, 6, 6), n_classes=3)
+    net = small_net((1, 6, 6), n_classes=3)
     history = tinycnn.fit(
         net,
         images,
@@ -321,8 +321,8 @@ def test_smoothing_keeps_a_network_from_being_certain(digits):
     images, labels = digits
     certainty = []
     for smoothing in (0.0, 0.5):
-        net = CNN((1, 8, 8))
-        tinycnn.fit(net, images, labels, batch_size=32, label_smoothing=smoothing, verbose=False)
+        net = small_net((1, 8, 8))
+        tinycnn.fit(net, images, labels, label_smoothing=smoothing, **QUICK)
         assert net.score(images, labels) > 0.9
         certainty.append(net.predict_proba(images).max(axis=1).mean())
     # The target of the true class is 0.5 + 0.5 / 10.
@@ -382,7 +382,7 @@ def test_smoothing_keeps_a_network_from_being_certain(digits):
     ],
 )
 def test_bad_arguments_are_refused_before_anything_changes(rng, arguments, error, words):
-    net, images = CNN((1, 6, 6), n_classes=2), rng.random((10, 1, 6, 6))
+    net, images = small_net((1, 6, 6), n_classes=2), rng.random((10, 1, 6, 6))
     before = net.flat.copy()
     with pytest.raises(error, match=words):
         tinycnn.fit(net, images, [0, 1] * 5, verbose=False, **arguments)
@@ -401,14 +401,14 @@ def test_bad_arguments_are_refused_before_anything_changes(rng, arguments, error
     ],
 )
 def test_weights_whose_sum_is_nothing_to_compute_with_are_refused(rng, arguments, total):
-    net, images = CNN((1, 6, 6), n_classes=2), rng.random((10, 1, 6, 6))
+    net, images = small_net((1, 6, 6), n_classes=2), rng.random((10, 1, 6, 6))
     with pytest.raises(ValueError, match=rf"images to train on add up to {total}.*about 1"):
         tinycnn.fit(net, images, [0, 1] * 5, verbose=False, **arguments)
 
 
 def test_a_batch_of_next_to_no_weight_moves_nothing(rng):
     images, labels = rng.random((10, 1, 6, 6)), [0, 1] * 5
-    nets = [CNN((1, 6, 6), n_classes=2) for _ in range(2)]
+    nets = [small_net((1, 6, 6), n_classes=2) for _ in range(2)]
     for net, least in zip(nets, (0, 1e-320), strict=True):
         weights = [1] * 4 + [least] * 6
         tinycnn.fit(net, images, labels, batch_size=1, sample_weight=weights, verbose=False)
@@ -416,7 +416,7 @@ def test_a_batch_of_next_to_no_weight_moves_nothing(rng):
 
 
 def test_weights_that_are_0_but_for_images_held_out_are_refused(rng):
-    net, images, labels = CNN((1, 6, 6), n_classes=2), rng.random((10, 1, 6, 6)), [0, 1] * 5
+    net, images, labels = small_net((1, 6, 6), n_classes=2), rng.random((10, 1, 6, 6)), [0, 1] * 5
     _, held_out = stratified_split(labels, 0.2, 0)
     weights = np.zeros(10)
     weights[held_out] = 1

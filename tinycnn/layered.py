@@ -30,6 +30,9 @@ from tinycnn.parameters import Parameters
 # Values of all layers' outputs that a slab of images may have.
 STATE_VALUES = 2**22
 
+# Infinities and NaN spread without a word, as in the kernels; who needs finite numbers looks.
+SPREADING = np.errstate(over="ignore", invalid="ignore")
+
 
 class LayeredState(NamedTuple):
     """What :meth:`LayeredPath.backward` needs of the forward pass: each layer's cache."""
@@ -56,6 +59,7 @@ class LayeredPath:
         values = sum(math.prod(step.output_shape) for step in self.architecture.steps)
         return max(1, STATE_VALUES // values)
 
+    @SPREADING
     def forward(
         self,
         flat: FloatArray,
@@ -79,6 +83,7 @@ class LayeredPath:
         logits, caches = forward_steps(self.architecture.steps, x, parameters, rng)
         return logits, LayeredState(caches)
 
+    @SPREADING
     def backward(self, dlogits: FloatArray, state: LayeredState) -> FloatArray:
         """Compute the gradient (n_parameters,), given that of the logits (N, n_classes)."""
         flat = np.empty(self.architecture.n_parameters, self.dtype)
@@ -108,6 +113,7 @@ class LayeredPath:
         """Prepare for training: see :class:`LayeredGradients`."""
         return LayeredGradients(self, flat, label_smoothing)
 
+    @SPREADING
     def _outputs(self, flat: FloatArray, inputs: Inputs, n_steps: int) -> tuple[FloatArray, bool]:
         """Compute the outputs (N, values) of the first n_steps layers, keeping no caches."""
         steps = self.architecture.steps
@@ -255,6 +261,7 @@ class LayeredBatches:
         self._examples = private_examples(examples, gradients.path.architecture.n_classes)
         self._rng = rng
 
+    @SPREADING
     def differentiate(
         self, first: int = 0, last: int | None = None
     ) -> tuple[float, FloatArray, float]:

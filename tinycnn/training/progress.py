@@ -53,7 +53,8 @@ class ProgressBar(Callback):
 
     def on_fit_end(self, state: TrainingState) -> None:
         """Leave the bar as it stands."""
-        self._bar.close()
+        if self._bar is not None:  # or training could not even begin
+            self._bar.close()
 
 
 def _summary(history: History) -> str:
