@@ -13,6 +13,7 @@ from tinycnn.training.fitting import evaluate, fit
 from tinycnn.training.optim import SGD, Adam, AdamW, Optimizer
 from tinycnn.training.schedules import OneCycle, cosine_decay, linear_decay
 from tinycnn.training.split import stratified_split
+from tinycnn.unusual import UnusualImagesWarning
 
 if TYPE_CHECKING:
     from tinycnn.data import Dataset, load, load_digits
@@ -41,6 +42,7 @@ __all__ = [
     "OneCycle",
     "Optimizer",
     "ReLU",
+    "UnusualImagesWarning",
     "cosine_decay",
     "evaluate",
     "fit",

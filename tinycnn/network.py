@@ -27,6 +27,7 @@ from tinycnn.inputs import Inputs, as_images, moments, unit_of
 from tinycnn.layered import LayeredPath
 from tinycnn.layers import Layer
 from tinycnn.parameters import Parameters
+from tinycnn.unusual import Watch
 
 # What describes the usual network, where nothing is said.
 _DEFAULTS = {"channels": None, "kernel_size": 3, "hidden": (), "padding": 0, "bias": True}
@@ -93,6 +94,9 @@ class CNN:
 
     Notes
     -----
+    Predictions warn once (:class:`tinycnn.UnusualImagesWarning`) of images that are on another scale
+    than those that :meth:`standardize` has learned from, or black for white.
+
     Images are bytes (uint8, 0..255), uint16 or floats: byte b is taken as b / 255, all others as
     they are. From that, each channel's ``input_mean`` is taken away, and what is left is divided
     by its ``input_std``. What pads the first layer are zeros after that.
@@ -162,6 +166,7 @@ class CNN:
         self._input_mean, self._input_std = _read_only(mean), _read_only(std)
         self.path: FastPath | LayeredPath
         self._why_layered = ""
+        self._watch = Watch()
         try:
             self.path = FastPath(self._architecture, flat.dtype)
         except NoPlan as reason:
@@ -422,11 +427,16 @@ class CNN:
 
     def predict_proba(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
         """Compute the probability (N, n_classes) of each class; arguments as for :meth:`logits`."""
-        return softmax(self.logits(images, n_threads))
+        images = as_array("images", images)
+        logits = self.logits(images, n_threads)
+        self._look_at(images)
+        return softmax(logits)
 
     def predict(self, images: npt.ArrayLike, n_threads: int | None = None) -> npt.NDArray[np.intp]:
         """Tell the most likely class (N,) of each image, the lower number on a tie."""
+        images = as_array("images", images)
         predictions: npt.NDArray[np.intp] = self.logits(images, n_threads).argmax(axis=1)
+        self._look_at(images)
         return predictions
 
     def score(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -435,6 +445,11 @@ class CNN:
         predictions = self.predict(images)
         require_same_length(predictions, labels, "images", "labels")
         return float(np.mean(predictions == labels))
+
+    def _look_at(self, images: npt.NDArray[Any]) -> None:
+        """Warn of images that are far from those that the input's scaling was learned from."""
+        if self.is_standardized:
+            self._watch.look(images, self._input_mean, self._input_std)
 
     def inputs(self, images: npt.NDArray[Any]) -> Inputs:
         """Pair checked images with this network's scaling, for its path."""

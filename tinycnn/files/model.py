@@ -4,6 +4,8 @@ The archive holds each parameter under its name (``conv1.weight``, ...) and, und
 the rest as JSON: a format version, the shape of an image, the layers by kind and arguments, the
 dtype, how input is scaled, and the names of the classes. A loaded network therefore predicts from
 raw images, bit for bit, what the saved one did, and loading runs no code from the file.
+
+Under ``notes`` may stand whatever else its writer wants to remember of it, as one JSON object.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import math
 import os
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from tinycnn.network import CNN
 # Versions 1 and 2, in which a network was no list of layers, were never released.
 FORMAT_VERSION = 3
 METADATA_KEY = "tinycnn"
+NOTES_KEY = "notes"
 MAX_METADATA_BYTES = 2**24
 
 # Bytes are divided by this on their way in. It stands in the file so that a later version that
@@ -37,7 +40,9 @@ MAX_METADATA_BYTES = 2**24
 BYTE_SCALE = 255
 
 
-def save_model(net: CNN, path: str | os.PathLike[str]) -> None:
+def save_model(
+    net: CNN, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None
+) -> None:
     """Write a network to a file, all of it or nothing.
 
     The file is written under another name beside its place and then moved there, so that an
@@ -48,13 +53,20 @@ def save_model(net: CNN, path: str | os.PathLike[str]) -> None:
     net : CNN
     path : path-like
         Usually ends in ``.npz``; taken as it is.
+    notes : mapping of str to JSON values, optional
+        What else to remember, for :func:`load_notes`: what it was trained on, say, and how.
 
     Raises
     ------
     OSError
         If the folder does not exist or cannot be written to.
+    TypeError, ValueError
+        If the notes are nothing that JSON has.
     """
-    write_archive(path, model_entries(net))
+    entries = model_entries(net)
+    if notes:
+        entries[NOTES_KEY] = np.array([json.dumps(dict(notes), allow_nan=False)])
+    write_archive(path, entries)
 
 
 def load_model(path: str | os.PathLike[str]) -> CNN:
@@ -78,6 +90,27 @@ def load_model(path: str | os.PathLike[str]) -> CNN:
     path = Path(path)
     with open_archive(path) as archive:
         return read_model(archive, path)
+
+
+def load_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the notes that :func:`save_model` was given; an empty dict if it was given none.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no NPZ archive, or is damaged.
+    """
+    path = Path(path)
+    with open_archive(path) as archive:
+        if f"{NOTES_KEY}.npy" not in archive.namelist():
+            return {}
+        entry = read_array(archive, path, NOTES_KEY, MAX_METADATA_BYTES)
+    try:
+        return dict(json.loads(str(entry.reshape(-1)[0])))
+    except (ValueError, TypeError, IndexError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged: its notes cannot be read: {shown(error)}") from error
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
