@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from export_cases import AVERAGED, CASES, AvgPool, make_images, make_net
 
-import tinycnn
 from tinycnn.export import pytorch_source, to_safetensors
 from tinycnn.export.pytorch import TRANSLATIONS
 

@@ -85,7 +85,7 @@ def pytorch_source(net: CNN, weights: str = "model.safetensors") -> str:
     C, H, W = net.architecture.image_shape
     mean, std = net.input_mean.tolist(), net.input_std.tolist()
     double = ".double()" if net.flat.dtype.itemsize == 8 else ""
-    return f'''"""A network trained with tinycnn, in PyTorch. Needs: pip install torch safetensors"""
+    return f'''"""A network trained with tinycnn. Needs: pip install torch safetensors"""
 
 from collections import OrderedDict
 
