@@ -61,12 +61,12 @@ def markdown(results: Mapping[str, Any]) -> str:
 def cells(outcome: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of an experiment's table, as text."""
     contestants = outcome["contestants"]
-    checked = any(row["check"] is not None for row in contestants)
+    checked = any(row["error"] is not None for row in contestants)
     scaling = any(row["line"] for row in contestants)
     header = ["", "median", "min"]
     header += ["per image"] if scaling else ["against the first"]
     header += ["extra memory"] if outcome["shows_memory"] else []
-    header += ["check"] if checked else []
+    header += ["error"] if checked else []
     rows = []
     for row in contestants:
         line = [row["name"], seconds_text(row["median"]), seconds_text(row["min"])]
@@ -77,7 +77,7 @@ def cells(outcome: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         if outcome["shows_memory"]:
             line.append(f"{row['extra_peak_bytes'] / 1e6:.1f} MB")
         if checked:
-            line.append("" if row["check"] is None else f"{row['check']:.4f}")
+            line.append("" if row["error"] is None else f"{row['error']:.0e}")
         rows.append(line)
     return header, rows
 

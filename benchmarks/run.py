@@ -22,7 +22,7 @@ from benchmarks.measure import measure_experiment
 from benchmarks.plots import draw_plots
 from benchmarks.workloads import IMAGES, store_data
 
-PEERS = ("tinycnn", "pytorch", "scikit_learn", "numpy_reference", "sgemm", "onnx_runtime", "python")
+PEERS = ("tinycnn", "pytorch", "scikit_learn", "numpy_lesson", "sgemm", "onnx_runtime", "python")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
