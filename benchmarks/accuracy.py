@@ -22,12 +22,13 @@ if not __package__:  # run as a file: let an installed tinycnn come before the o
     sys.path[:] = [*(path for path in sys.path if path != str(here)), str(here.parent)]
 
 import tinycnn
+from benchmarks.index import write_index
+from benchmarks.kinds import RESULTS, cpu_kind, results_folder
 from benchmarks.machine import cpus_available, describe_machine, load_average, versions
 from benchmarks.plots import draw_accuracies
+from benchmarks.report import require_same_kind
 from benchmarks.studies import STUDIES, Recipe, Study
 from tinycnn.data import Dataset
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         print(f"no plot: {error}")
     write(results, options.output, options.study)
+    if options.output.parent == RESULTS:
+        write_index()
     return 0
 
 
@@ -74,8 +77,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("data", help="folder of IDX files")
     parser.add_argument("--seeds", type=int, help="how many; the study says it unless given")
     parser.add_argument("--threads", type=int, default=cpus_available(), help="(%(default)s)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--output", type=Path, default=results_folder(), help="folder for the results (%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        require_same_kind(options.output / f"accuracy-{options.study}.json", cpu_kind())
+    except FileExistsError as error:
+        parser.error(str(error))
+    return options
 
 
 def load_parts(path: str, study: Study) -> tuple[Dataset, Dataset]:
@@ -95,11 +105,11 @@ def run(
     start = time.perf_counter()
     net = tinycnn.CNN(
         train_set.images.shape[1:],
-        recipe.channels,
-        recipe.kernel_size,
-        len(train_set.class_names),
-        seed=seed,
+        channels=recipe.channels,
+        kernel_size=recipe.kernel_size,
         padding=recipe.padding,
+        n_classes=len(train_set.class_names),
+        seed=seed,
     )
     net.standardize(train_set.images)
     tinycnn.fit(
@@ -164,14 +174,14 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         f"- command: `{results['command']}`",
         f"- date: {machine['date']}",
-        f"- CPU: {machine['cpu_model']}, {results['threads']} threads; load average "
+        f"- CPU: {machine['cpu_kind']} ({machine['cpu_model']}), {results['threads']} threads; load average "
         f"{machine['load_average_start']} at the start, {machine['load_average_end']} at the end",
         f"- {results['train_images']:,} images to train on, {results['test_images']:,} to test; "
         f"{n_seeds} seeds",
         "- seconds: building the network, learning mean and spread of the input, training, and "
         "the evaluation of the test images; data in memory as bytes. Accuracy is a mean",
         "",
-        "| network | parameters | accuracy, % | std. dev. | range | seconds, median | least |",
+        f"| {machine['cpu_kind']} | parameters | accuracy, % | std. dev. | range | seconds, median | least |",
         "|---|---:|---:|---:|---:|---:|---:|",
         *(row_text(row) for row in results["recipes"]),
         "",

@@ -1,21 +1,25 @@
 """What is compared with what: every experiment, its contestants and its ratios."""
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.machine import cpus_available
-from benchmarks.workloads import Network, Task, useful_flops
+from benchmarks.networks import Network, architecture_of, blocks, two_convs_one_pool, useful_flops
+from benchmarks.workloads import Task
 
-SMALL = Network((8,), 3)
+SMALL = blocks([8], 3)
 EPOCHS = (
     (SMALL, 128),
-    (Network((16,), 5), 128),
-    (Network((32,), 3), 256),
+    (blocks([16], 5), 128),
+    (blocks([32], 3), 256),
     (SMALL, 32),
-    (Network((8, 16), 5), 128),
+    (blocks([8, 16], 5), 128),
 )
-# Those of studies.py, measured with all threads of the study.
-STUDIED = (Network((8,), 3), Network((64,), 3, 1), Network((32, 64, 128), 3, 1))
+UNPOOLED = two_convs_one_pool(8, 3)
+# Those of studies.py, measured with all threads of the study, on few images: they are large.
+STUDIED = (SMALL, blocks([64], 3, "same"), blocks([32, 64, 128], 3, "same"))
+STUDIED_IMAGES = 6_000
 LEVEL_EPOCHS = EPOCHS[:2]
 LEVELS = ("baseline", "v3", "v4")
 THREAD_BATCHES = (32, 128, 1024)
@@ -40,7 +44,8 @@ KEEP_MEMORY = {
 class Contestant:
     """A row of a table: a name, a task for a peer, and the environment of its process.
 
-    line and value are the curve of a plot that the row belongs to and its place on the axis.
+    line and value are the curve of a plot that the row belongs to and its place on the axis;
+    python is the interpreter that runs it.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Contestant:
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     line: str = ""
     value: int = 0
+    python: str = sys.executable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +107,8 @@ def every_experiment(n_images: int) -> list[Experiment]:
     """Return all experiments with epochs of n_images."""
     return [
         *(_epoch(*configuration, n_images) for configuration in EPOCHS),
-        *(_studied(network, n_images) for network in STUDIED),
+        _epoch(UNPOOLED, 128, n_images),
+        *(_studied(network, min(STUDIED_IMAGES, n_images)) for network in STUDIED),
         *(_levels(*configuration, n_images) for configuration in LEVEL_EPOCHS),
         *(_threads(f"b{size}", f"batch {size}", size, n_images) for size in THREAD_BATCHES),
         _threads("full", "all in one batch", n_images, n_images),
@@ -116,34 +123,34 @@ def every_experiment(n_images: int) -> list[Experiment]:
 
 
 def _epoch(network: Network, batch_size: int, n_images: int) -> Experiment:
-    task = Task("tinycnn", "fit", network, batch_size, n_images)
+    task = Task("tinycnn", "fit", network.description, batch_size, n_images)
     first = (network, batch_size) == EPOCHS[0]
     label = f"{network.title}, batch {batch_size}"
     mlp = Contestant("scikit-learn MLP", task._replace(peer="scikit_learn"))
     return Experiment(
         name=f"epoch-{network.name}-b{batch_size}",
-        group="epochs",
+        group="unpooled" if network is UNPOOLED else "epochs",
         title=f"Epoch of {n_images:,} images: {label}, 1 thread",
         label=label,
         contestants=(
             Contestant("tinycnn", task),
             *_pytorch(task),
             *((mlp,) if first else ()),  # it knows no filters: one configuration is enough
-            Contestant("NumPy reference", task._replace(peer="numpy_reference")),
+            Contestant("NumPy lesson", task._replace(peer="numpy_lesson")),
             Contestant("sgemm 1024^3", task._replace(peer="sgemm", action="multiply")),
         ),
         ratios=(
             Ratio("best PyTorch / tinycnn", PYTORCH, ("tinycnn",)),
             Ratio("scikit-learn MLP / tinycnn", ("scikit-learn MLP",), ("tinycnn",)),
-            Ratio("NumPy reference / tinycnn", ("NumPy reference",), ("tinycnn",)),
+            Ratio("NumPy lesson / tinycnn", ("NumPy lesson",), ("tinycnn",)),
         ),
-        flops=useful_flops(network) * n_images,
+        flops=useful_flops(architecture_of(network.description)) * n_images,
     )
 
 
 def _studied(network: Network, n_images: int) -> Experiment:
     threads = min(2, cpus_available())
-    task = Task("tinycnn", "fit", network, 128, n_images, threads)
+    task = Task("tinycnn", "fit", network.description, 128, n_images, threads)
     return Experiment(
         name=f"studied-{network.name}",
         group="studied",
@@ -160,7 +167,7 @@ def _pytorch(task: Task) -> Iterable[Contestant]:
 
 
 def _levels(network: Network, batch_size: int, n_images: int) -> Experiment:
-    task = Task("tinycnn", "fit", network, batch_size, n_images)
+    task = Task("tinycnn", "fit", network.description, batch_size, n_images)
     return Experiment(
         name=f"levels-{network.name}-b{batch_size}",
         group="levels",
@@ -178,7 +185,7 @@ def _levels(network: Network, batch_size: int, n_images: int) -> Experiment:
 
 
 def _threads(name: str, batch: str, batch_size: int, n_images: int) -> Experiment:
-    task = Task("tinycnn", "fit", SMALL, batch_size, n_images)
+    task = Task("tinycnn", "fit", SMALL.description, batch_size, n_images)
     names = ("1 thread", "2 threads")
     return Experiment(
         name=f"threads-{name}",
@@ -193,7 +200,7 @@ def _threads(name: str, batch: str, batch_size: int, n_images: int) -> Experimen
 
 
 def _memory(n_images: int) -> Experiment:
-    task = Task("tinycnn", "train", SMALL, n_images, n_images, None)
+    task = Task("tinycnn", "train", SMALL.description, n_images, n_images, None)
     return Experiment(
         name="memory",
         group="memory",
@@ -207,7 +214,7 @@ def _memory(n_images: int) -> Experiment:
 
 
 def _predict(n_images: int) -> Experiment:
-    task = Task("tinycnn", "predict", SMALL, n_images, n_images)
+    task = Task("tinycnn", "predict", SMALL.description, n_images, n_images)
     onnx = task._replace(peer="onnx_runtime")
     return Experiment(
         name="predict",
@@ -223,7 +230,7 @@ def _predict(n_images: int) -> Experiment:
 
 
 def _one_image() -> Experiment:
-    task = Task("tinycnn", "one_image", SMALL, 1, 500)
+    task = Task("tinycnn", "one_image", SMALL.description, 1, 500)
     return Experiment(
         name="predict-one",
         group="predict",
@@ -251,7 +258,7 @@ def _import_time() -> Experiment:
 
 def _scaling_images(n_images: int) -> Experiment:
     sizes = [n for n in SCALED_IMAGES if n <= 17 * n_images] or [n_images]
-    fit = Task("tinycnn", "fit", SMALL)
+    fit = Task("tinycnn", "fit", SMALL.description)
     return Experiment(
         name="scaling-images",
         group="scaling",
@@ -260,7 +267,7 @@ def _scaling_images(n_images: int) -> Experiment:
             *_scaled("fit, batch 128, 1 thread", {n: fit._replace(n_images=n) for n in sizes}),
             *_scaled(
                 "train, one batch, default threads",
-                {n: Task("tinycnn", "train", SMALL, n, n, None) for n in sizes},
+                {n: Task("tinycnn", "train", SMALL.description, n, n, None) for n in sizes},
             ),
         ),
         shows_memory=True,
@@ -268,11 +275,11 @@ def _scaling_images(n_images: int) -> Experiment:
 
 
 def _scaling_filters(n_images: int) -> Experiment:
-    networks = {K: Network((K,), 3) for K in SCALED_FILTERS}
+    networks = {K: blocks([K], 3) for K in SCALED_FILTERS}
     return _scaling(
         "filters",
         f"number of filters 3x3, batch 128, epoch of {n_images:,} images",
-        {K: Task("tinycnn", "fit", net, 128, n_images) for K, net in networks.items()},
+        {K: Task("tinycnn", "fit", net.description, 128, n_images) for K, net in networks.items()},
     )
 
 
@@ -280,7 +287,7 @@ def _scaling_batches(n_images: int) -> Experiment:
     return _scaling(
         "batches",
         f"batch size, {SMALL.title}, epoch of {n_images:,} images",
-        {size: Task("tinycnn", "fit", SMALL, size, n_images) for size in SCALED_BATCHES},
+        {size: Task("tinycnn", "fit", SMALL.description, size, n_images) for size in SCALED_BATCHES},
     )
 
 

@@ -4,8 +4,9 @@ import datetime
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import Any
+
+from benchmarks.kinds import cpu_fields, cpu_kind
 
 PACKAGES = (
     "tinycnn",
@@ -21,23 +22,20 @@ PACKAGES = (
 
 def describe_machine() -> dict[str, Any]:
     """Describe the machine, as far as it tells."""
+    fields = cpu_fields()
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "system": platform.system(),
         "architecture": platform.machine(),
-        "cpu_model": cpu_model(),
+        "cpu_kind": cpu_kind(fields),
+        "cpu_model": fields.get("model name") or platform.processor() or "unknown",
         "cpus": os.cpu_count(),
         "cpus_available": cpus_available(),
         "memory_gb": memory_gb(),
-        "virtual": "hypervisor" in _cpu_field("flags").split(),
+        "virtual": "hypervisor" in fields.get("flags", "").split(),
         "libc": " ".join(platform.libc_ver()),
         "load_average_start": load_average(),
     }
-
-
-def cpu_model() -> str:
-    """Return the name that the CPU gives itself."""
-    return _cpu_field("model name") or platform.processor() or "unknown"
 
 
 def cpus_available() -> int:
@@ -69,13 +67,3 @@ def versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[package] = None
     return found
-
-
-def _cpu_field(name: str) -> str:
-    """Return a field of Linux's description of the first CPU; empty elsewhere."""
-    path = Path("/proc/cpuinfo")
-    for line in path.read_text().splitlines() if path.exists() else ():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return ""

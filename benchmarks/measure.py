@@ -9,11 +9,15 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from benchmarks import checks
 from benchmarks.experiments import Contestant, Experiment, Ratio, why_not_here
+from benchmarks.peers import Result
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -35,7 +39,7 @@ class SkippedError(Exception):
 
 
 class FailedError(Exception):
-    """A contestant broke down; the message says how."""
+    """A contestant broke down, or computed something else; the message says how."""
 
 
 class Worker:
@@ -51,7 +55,7 @@ class Worker:
 
     def __init__(self, contestant: Contestant, folder: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(WORKER), str(folder)],
+            [contestant.python, str(WORKER), str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -62,19 +66,40 @@ class Worker:
         except BaseException:
             self.close()
             raise
+        self.task, self.folder = contestant.task, folder
         self.scale: float = ready["scale"]
         self.facts: dict[str, Any] = ready["facts"]
         self.extra_peak_bytes = 0
-        self.page_faults = 0  # of the last run, as is the check
-        self.check: float | None = None
+        self.page_faults = 0  # of the last run
 
     def run(self) -> float:
         """Run once; return the seconds, scaled if the contestant does a part or a multiple."""
         answer = self._ask("run")
         self.extra_peak_bytes = max(self.extra_peak_bytes, answer["extra_peak_bytes"])
         self.page_faults = answer["page_faults"]
-        self.check = answer["check"]
         return float(answer["seconds"] * self.scale)
+
+    def check(self) -> float | None:
+        """Return how far what it computed is from the oracle's; None if there is nothing to check.
+
+        Raises
+        ------
+        FailedError
+            If it is too far.
+        """
+        path = self.folder / "results.npz"
+        self._ask(f"results {checks.checked_images(self.task)} {path}")
+        results: dict[str, Result] = {"timed": {}, "checked": {}}
+        with np.load(path) as parts:
+            for key in parts:
+                which, _, name = key.partition("/")
+                results[which][name] = parts[key]
+        if not results["checked"]:
+            return None
+        try:
+            return checks.error_of(self.task, self.folder, **results)
+        except checks.WrongResultError as error:
+            raise FailedError(f"wrong result: {error}") from None
 
     def close(self) -> None:
         """End the process."""
@@ -133,13 +158,17 @@ def measure_experiment(experiment: Experiment, folder: Path, repeats: int) -> di
     try:
         runners = {name: worker.run for name, worker in workers.items()}
         seconds = interleave(runners, repeats, table["failed"], experiment.name)
+        errors = check(workers, seconds, table["failed"])
     finally:
         for worker in workers.values():
             worker.close()
     table["contestants"] = [
-        _row(contestant, workers[contestant.name], seconds[contestant.name])
+        {
+            **_row(contestant, workers[contestant.name], seconds[contestant.name]),
+            "error": errors[contestant.name],
+        }
         for contestant in experiment.contestants
-        if contestant.name in seconds
+        if contestant.name in errors
     ]
     medians = {row["name"]: row["median"] for row in table["contestants"]}
     table["ratios"] = ratios(experiment.ratios, medians)
@@ -204,6 +233,21 @@ def interleave(
     return {name: measured[1:] for name, measured in seconds.items()}
 
 
+def check(
+    workers: Mapping[str, Worker], measured: Iterable[str], failed: dict[str, str]
+) -> dict[str, float | None]:
+    """Check everybody who was measured; whoever is wrong is entered in failed, and left out."""
+    errors: dict[str, float | None] = {}
+    for name in measured:
+        _progress(f"checking {name}")
+        try:
+            errors[name] = workers[name].check()
+        except FailedError as reason:
+            failed[name] = str(reason)
+    _progress("")
+    return errors
+
+
 def _progress(words: str) -> None:
     """Show on the last line of a terminal what is going on; nothing if there is no terminal."""
     if sys.stderr.isatty():
@@ -228,7 +272,6 @@ def _row(contestant: Contestant, worker: Worker, seconds: list[float]) -> dict[s
         "scale": worker.scale,
         "extra_peak_bytes": worker.extra_peak_bytes,
         "page_faults": worker.page_faults,
-        "check": worker.check,
         "facts": worker.facts,
     }
 

@@ -173,4 +173,4 @@ def _tidy(axes: Axes, grid_axis: str) -> None:
 
 def _machine(results: Mapping[str, Any]) -> str:
     machine, versions = results["machine"], results["versions"]
-    return f"{machine['cpu_model']}, tinycnn {versions['tinycnn']}, {machine['date'][:10]}"
+    return f"{machine['cpu_kind']}, tinycnn {versions['tinycnn']}, {machine['date'][:10]}"

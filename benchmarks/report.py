@@ -19,6 +19,17 @@ def add(results: dict[str, Any], outcome: Mapping[str, Any]) -> None:
         results["failed"][f"{outcome['name']}: {name}"] = reason
 
 
+def require_same_kind(path: Path, cpu_kind: str) -> None:
+    """Raise FileExistsError if a file of results is of another kind of CPU."""
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))["machine"]["cpu_kind"]
+        if there != cpu_kind:
+            raise FileExistsError(
+                f"--output: {path} was measured on {there}, and this is {cpu_kind}; choose "
+                "another folder"
+            )
+
+
 def write(results: Mapping[str, Any], folder: Path) -> None:
     """Write latest.json and latest.md."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,9 +43,9 @@ def closing_words(results: Mapping[str, Any], folder: Path) -> str:
     return ", ".join(["\n".join(lines), *results["plots"]])
 
 
-def text_table(outcome: Mapping[str, Any]) -> str:
+def text_table(outcome: Mapping[str, Any], cpu_kind: str) -> str:
     """Format one experiment for the terminal."""
-    header, rows = cells(outcome)
+    header, rows = cells(outcome, cpu_kind)
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [outcome["title"]]
     for row in (header, *rows):
@@ -48,7 +59,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     """Format all results for a page."""
     parts = ["# Benchmark results", _provenance(results)]
     for outcome in results["experiments"]:
-        header, rows = cells(outcome)
+        header, rows = cells(outcome, results["machine"]["cpu_kind"])
         ruler = ["---", *["---:"] * (len(header) - 1)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in (header, ruler, *rows))
         parts += [f"## {outcome['title']}", table]
@@ -58,15 +69,15 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def cells(outcome: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of an experiment's table, as text."""
+def cells(outcome: Mapping[str, Any], cpu_kind: str) -> tuple[list[str], list[list[str]]]:
+    """Return the header, which begins with the CPU, and the rows of an experiment's table."""
     contestants = outcome["contestants"]
-    checked = any(row["check"] is not None for row in contestants)
+    checked = any(row["error"] is not None for row in contestants)
     scaling = any(row["line"] for row in contestants)
-    header = ["", "median", "min"]
+    header = [cpu_kind, "median", "min"]
     header += ["per image"] if scaling else ["against the first"]
     header += ["extra memory"] if outcome["shows_memory"] else []
-    header += ["check"] if checked else []
+    header += ["error"] if checked else []
     rows = []
     for row in contestants:
         line = [row["name"], seconds_text(row["median"]), seconds_text(row["min"])]
@@ -77,7 +88,7 @@ def cells(outcome: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         if outcome["shows_memory"]:
             line.append(f"{row['extra_peak_bytes'] / 1e6:.1f} MB")
         if checked:
-            line.append("" if row["check"] is None else f"{row['check']:.4f}")
+            line.append("" if row["error"] is None else f"{row['error']:.0e}")
         rows.append(line)
     return header, rows
 
@@ -130,13 +141,14 @@ def _provenance(results: Mapping[str, Any]) -> str:
     lines = [
         f"- command: `{results['command']}`",
         f"- date: {machine['date']}",
-        f"- CPU: {machine['cpu_model']}, {machine['cpus_available']} of {machine['cpus']} CPUs "
+        f"- CPU: {machine['cpu_kind']} ({machine['cpu_model']}), {machine['cpus_available']} of {machine['cpus']} CPUs "
         f"usable, {machine['memory_gb']} GB, {machine['architecture']} {kind}, "
         f"{machine['system']}, {machine['libc']}",
         f"- load average: {machine['load_average_start']} at the start, "
         f"{machine.get('load_average_end')} at the end",
         f"- data: {results['images']:,} images, {results['data']}",
         f"- {results['repeats']} repeats or more of everything, interleaved; medians of wall time",
+        "- error: how far a result is from NumPy's in float64, as benchmarks/checks.py says",
         "- " + ", ".join(f"{name} {version}" for name, version in installed.items()),
     ]
     return "\n".join(lines)

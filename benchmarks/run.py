@@ -17,13 +17,14 @@ if not __package__:  # run as a file: let an installed tinycnn come before the o
 
 from benchmarks import report
 from benchmarks.experiments import Experiment, every_experiment
+from benchmarks.index import write_index
+from benchmarks.kinds import RESULTS, cpu_kind, results_folder
 from benchmarks.machine import describe_machine, load_average, versions
 from benchmarks.measure import measure_experiment
 from benchmarks.plots import draw_plots
 from benchmarks.workloads import IMAGES, store_data
 
-PEERS = ("tinycnn", "pytorch", "scikit_learn", "numpy_reference", "sgemm", "onnx_runtime", "python")
-RESULTS = Path(__file__).resolve().parent / "results"
+PEERS = ("tinycnn", "pytorch", "scikit_learn", "numpy_lesson", "sgemm", "onnx_runtime", "python")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,12 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report.add(results, outcome)
             results["machine"]["load_average_end"] = load_average()
             report.write(results, options.output)  # at once, so that an interrupt loses one only
-            print(report.text_table(outcome), flush=True)
+            print(report.text_table(outcome, cpu_kind()), flush=True)
     try:
         results["plots"] = draw_plots(results, options.output)
     except ImportError as error:
         results["skipped"]["plots"] = str(error)
     report.write(results, options.output)
+    if options.output.parent == RESULTS:
+        write_index()
     print(report.closing_words(results, options.output))
     return 1 if results["failed"] else 0
 
@@ -59,11 +62,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--peers", nargs="+", choices=PEERS, help="who takes part (all)")
     parser.add_argument("--data", type=Path, help="folder of IDX files to use as images")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
+    parser.add_argument(
+        "--output", type=Path, default=results_folder(), help="folder for the results (%(default)s)"
+    )
     parser.add_argument("--list", action=ListNames, nargs=0, help="list the experiments and leave")
     options = parser.parse_args(arguments)
     if options.images < 1 or options.repeats < 1:
         parser.error("--images and --repeats must be at least 1")
+    try:
+        report.require_same_kind(options.output / "latest.json", cpu_kind())
+    except FileExistsError as error:
+        parser.error(str(error))
     known = {name for e in every_experiment(options.images) for name in (e.name, e.group)}
     unknown = sorted(set(options.only or ()) - known)
     if unknown:
@@ -77,7 +86,7 @@ class ListNames(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Print and leave."""
         for experiment in every_experiment(IMAGES):
-            print(f"{experiment.group:10} {experiment.name:22} {experiment.title}")
+            print(f"{experiment.group:10} {experiment.name:28} {experiment.title}")
         parser.exit()
 
 

@@ -13,7 +13,7 @@ class Recipe:
     """A network and its training: AdamW with a one-cycle schedule, on standardised input.
 
     weight_decay is AdamW's: each step also shrinks the parameters by learning rate times this.
-    shift and flip are those of ``tinycnn.Augmentation``.
+    shift and flip are those of ``tinycnn.Augmentation``, padding is that of every Conv.
     """
 
     channels: tuple[int, ...]
@@ -27,7 +27,7 @@ class Recipe:
     label_smoothing: float = 0.0
     shift: int = 0
     flip: bool = False
-    padding: int = 0
+    padding: int | str = 0
 
     @property
     def augmentation(self) -> tinycnn.Augmentation | None:
@@ -89,8 +89,8 @@ STUDIES = {
         "Fashion-MNIST: one block, and three",
         (
             Recipe((8,), 3, 40, 0.005, weight_decay=0.2),
-            Recipe((64,), 3, 20, 0.005, weight_decay=0.3, padding=1),
-            Recipe((32, 64, 128), 3, 15, 0.004, weight_decay=0.05, shift=1, flip=True, padding=1),
+            Recipe((64,), 3, 20, 0.005, weight_decay=0.3, padding="same"),
+            Recipe((32, 64, 128), 3, 15, 0.004, weight_decay=0.05, shift=1, flip=True, padding="same"),
         ),
         n_seeds=3,
     ),

@@ -1,7 +1,9 @@
 """One contestant in a process of its own: prepares its task, then runs it whenever told to.
 
 Started by ``measure.py`` with the folder of the data as argument. It reads the task as a line of
-JSON and answers with one line; after that every line read is one run, answered with its time.
+JSON and answers with one line. Of the lines that follow, "run" is one run, answered with its time;
+"results N FILE" runs once more on N images, and writes what came out of that and of the run before
+into a file, for ``checks.py``.
 """
 
 import contextlib
@@ -15,12 +17,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+
 if not __package__:  # run as a file: let an installed tinycnn come before the one beside us
     here = Path(__file__).resolve().parent
     sys.path[:] = [*(path for path in sys.path if path != str(here)), str(here.parent)]
 
-from benchmarks.peers import Prepared
-from benchmarks.workloads import task_from_json
+from benchmarks.peers import CannotTakePartError, Job, Prepared
+from benchmarks.workloads import Task
 
 resource: Any = import_module("resource") if sys.platform != "win32" else None
 
@@ -33,30 +37,39 @@ def main() -> None:
     lines, answers = sys.stdin, os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
     try:
-        prepared = prepare(json.loads(lines.readline()), Path(sys.argv[1]))
+        task = Task(**json.loads(lines.readline()))
+        prepared = prepare(task, Path(sys.argv[1]))
         answer(answers, {"ready": True, "scale": prepared.scale, "facts": facts(prepared)})
-        serve(prepared, lines, answers)
-    except ImportError as error:
+        serve(task, prepared, lines, answers)
+    except (ImportError, CannotTakePartError) as error:
         answer(answers, {"missing": str(error)})
     except Exception as error:
         traceback.print_exc()
         answer(answers, {"failed": f"{type(error).__name__}: {error}"})
 
 
-def prepare(fields: dict[str, Any], folder: Path) -> Prepared:
+def prepare(task: Task, folder: Path) -> Prepared:
     """Let the peer get ready for its task."""
-    task = task_from_json(fields)
     peer = import_module(f"benchmarks.peers.{task.peer}")
     prepared: Prepared = peer.prepare(task, folder)
     return prepared
 
 
-def serve(prepared: Prepared, lines: TextIO, answers: TextIO) -> None:
-    """Run once for every line."""
+def serve(task: Task, prepared: Prepared, lines: TextIO, answers: TextIO) -> None:
+    """Run once, or hand over results, for every line."""
     reset_peak_memory()
     peak_before = peak_memory()
-    for _ in lines:
-        job = prepared.fresh()
+    job: Job | None = None
+    for line in lines:
+        command, *arguments = line.rstrip("\n").split(" ", 2)
+        if command == "results":
+            assert job is not None
+            n_images, path = arguments
+            hand_over(job, prepared.fresh(int(n_images)), Path(path))
+            answer(answers, {"handed_over": True})
+            continue
+        job = None  # let go of the last one's memory
+        job = prepared.fresh(task.n_images)
         faults_before = page_faults()
         seconds = timed(job.run)
         measured = {
@@ -64,8 +77,20 @@ def serve(prepared: Prepared, lines: TextIO, answers: TextIO) -> None:
             "page_faults": page_faults() - faults_before,
             "extra_peak_bytes": peak_memory() - peak_before,
         }
-        check = None if job.check is None else float(job.check())
-        answer(answers, {**measured, "check": check})
+        answer(answers, measured)
+
+
+def hand_over(last: Job, small: Job, path: Path) -> None:
+    """Write the results of the last timed job, and of a small one, into one file."""
+    small.run()
+    jobs = (("timed", last), ("checked", small))
+    parts = {
+        f"{which}/{name}": array
+        for which, job in jobs
+        if job.result is not None
+        for name, array in job.result().items()
+    }
+    np.savez(path, **parts)  # type: ignore[arg-type]
 
 
 def timed(run: Callable[[], float | None]) -> float:

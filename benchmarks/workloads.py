@@ -1,6 +1,10 @@
-"""What is worked on: the images, the networks, and how many flops they need at least."""
+"""What is worked on: the images, the tasks, and the parameters that all start from.
+
+Nothing here needs tinycnn, whose older commits ``compare.py`` measures have no layers.
+"""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,48 +14,10 @@ import numpy.typing as npt
 IMAGES = 60_000
 CLASSES = 10
 SIDE = 28  # rows and columns of an image
-CHECKED_IMAGES = 2_000  # on which the accuracy after an epoch is computed
+IMAGE_SHAPE = (1, SIDE, SIDE)
+LEARNING_RATE = 0.05
 
-FloatArray = npt.NDArray[np.float32]
-
-
-class Network(NamedTuple):
-    """A network of blocks conv -> ReLU -> 2x2 max pool and one linear layer, all with biases."""
-
-    channels: tuple[int, ...]
-    kernel_size: int
-    padding: int = 0  # zeros around the image
-
-    @property
-    def blocks(self) -> list[tuple[int, int, int, int]]:
-        """(C, K, P, Q) of every block: input channels, filters, rows and columns pooled."""
-        blocks, C, side = [], 1, SIDE + 2 * self.padding
-        for K in self.channels:
-            side = (side - self.kernel_size + 1) // 2
-            blocks.append((C, K, side, side))
-            C = K
-        return blocks
-
-    @property
-    def n_features(self) -> int:
-        """Number of inputs of the linear layer."""
-        return math.prod(self.blocks[-1][1:])
-
-    @property
-    def title(self) -> str:
-        """Name for people."""
-        size = f"{self.kernel_size}x{self.kernel_size}"
-        size += f", padding {self.padding}" if self.padding else ""
-        if len(self.channels) == 1:
-            return f"{self.channels[0]} filters {size}"
-        *others, last = map(str, self.channels)
-        return f"{len(self.channels)} blocks, {', '.join(others)} and {last} filters {size}"
-
-    @property
-    def name(self) -> str:
-        """Name for command lines."""
-        size = f"f{self.kernel_size}x{self.kernel_size}" + (f"p{self.padding}" * (self.padding > 0))
-        return "-".join(map(str, self.channels)) + size
+FloatArray = npt.NDArray[np.floating[Any]]
 
 
 class Task(NamedTuple):
@@ -63,7 +29,8 @@ class Task(NamedTuple):
         Module of ``benchmarks.peers``.
     action : str
         What to do; each peer documents its own.
-    network : Network
+    layers : tuple of dict
+        The network, as ``networks.Network.description`` has it; empty if there is none.
     batch_size : int
         Images per update, or per call when predicting.
     n_images : int
@@ -74,47 +41,28 @@ class Task(NamedTuple):
 
     peer: str
     action: str
-    network: Network = Network((8,), 3)
+    layers: tuple[dict[str, Any], ...] = ()
     batch_size: int = 128
     n_images: int = IMAGES
     n_threads: int | None = 1
 
 
-def task_from_json(fields: dict[str, Any]) -> Task:
-    """Rebuild a task from the result of ``Task._asdict`` after its way through JSON."""
-    channels, *sizes = fields.pop("network")
-    return Task(network=Network(tuple(channels), *sizes), **fields)
+def initial_parameters(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, FloatArray]:
+    """Draw the parameters that every peer starts from, by their names and shapes.
 
-
-def useful_flops(network: Network) -> int:
-    """Count the flops per image that training cannot do without.
-
-    Every conv output that a pool window looks at must be computed. Of the four positions of a
-    window only the winner has a gradient, so the weight gradient, and from the second block on
-    the input gradient, need a quarter of that. The linear layer is counted three times: forward,
-    weight gradient, input gradient.
+    Weights have the variance 2 / fan-in, those of the last layer 1 / fan-in; biases are 0.
     """
-    flops = 3 * 2 * network.n_features * CLASSES
-    for i, (C, K, P, Q) in enumerate(network.blocks):
-        taps = 2 * K * C * network.kernel_size**2
-        gradients = 1 if i == 0 else 2
-        flops += taps * (4 + gradients) * P * Q
-    return flops
-
-
-def initial_parameters(network: Network) -> dict[str, FloatArray]:
-    """Draw the parameters that every peer starts from, named as in PyTorch's state dict."""
     rng = np.random.default_rng(0)
-    parameters = {}
-    for i, (C, K, _, _) in enumerate(network.blocks):
-        shape = (K, C, network.kernel_size, network.kernel_size)
-        scale = math.sqrt(2 / math.prod(shape[1:]))
-        parameters[f"conv{i + 1}.weight"] = rng.normal(0, scale, shape)
-        parameters[f"conv{i + 1}.bias"] = np.zeros(K)
-    F = network.n_features
-    parameters["fc.weight"] = rng.normal(0, math.sqrt(1 / F), (CLASSES, F))
-    parameters["fc.bias"] = np.zeros(CLASSES)
-    return {name: value.astype(np.float32) for name, value in parameters.items()}
+    weights = [name for name in shapes if name.endswith(".weight")]
+    parameters: dict[str, FloatArray] = {}
+    for name, shape in shapes.items():
+        if name in weights:
+            gain = 1 if name == weights[-1] else 2
+            scale = math.sqrt(gain / math.prod(shape[1:]))
+            parameters[name] = rng.normal(0, scale, shape).astype(np.float32)
+        else:
+            parameters[name] = np.zeros(shape, np.float32)
+    return parameters
 
 
 def store_data(folder: Path, n_images: int, source: Path | None) -> int:

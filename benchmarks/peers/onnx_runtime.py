@@ -1,74 +1,85 @@
 """ONNX Runtime on the same network. Actions: predict (batch_size images a call), one_image."""
 
-import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, checker, helper, numpy_helper
 
+from benchmarks.networks import architecture_of
 from benchmarks.peers import Job, Prepared
 from benchmarks.workloads import (
     CLASSES,
-    SIDE,
-    FloatArray,
-    Network,
+    IMAGE_SHAPE,
     Task,
     as_floats,
     initial_parameters,
     load_data,
 )
+from tinycnn.architecture import Architecture
+from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU
 
 OPSET = 17
 IR_VERSION = 8  # what that opset came with; older runtimes refuse newer ones
+
+# For each layer: the operator and its attributes. Parameters are inputs, weight before bias.
+OPERATORS: dict[type[Layer], Callable[[Any], tuple[str, dict[str, Any]]]] = {
+    Conv: lambda layer: ("Conv", {"pads": [side for ends in zip(*layer.border) for side in ends]}),
+    ReLU: lambda layer: ("Relu", {}),
+    MaxPool: lambda layer: ("MaxPool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    Flatten: lambda layer: ("Flatten", {}),
+    Linear: lambda layer: ("Gemm", {"transB": 1}),
+}
 
 
 def prepare(task: Task, folder: Path) -> Prepared:
     """Get ready for either action, which differ in how many images a call gets."""
     images = as_floats(load_data(folder, task.n_images)[0])
-    session = make_session(task.network, task.n_threads)
+    session = make_session(architecture_of(task.layers), task.n_threads)
 
-    def run() -> None:
-        for start in range(0, len(images), task.batch_size):
-            session.run(None, {"images": images[start : start + task.batch_size]})
+    def fresh(n: int) -> Job:
+        outputs: list[Any] = []
 
-    scale = 1 / len(images) if task.action == "one_image" else 1.0
-    check = functools.partial(_mean_confidence, session, images)
-    return Prepared(lambda: Job(run, check), scale=scale)
+        def run() -> None:
+            for start in range(0, min(n, len(images)), task.batch_size):
+                batch = images[start : min(n, start + task.batch_size)]
+                outputs.append(session.run(None, {"images": batch})[0])
+
+        return Job(run, lambda: {"probabilities": np.concatenate(outputs)})
+
+    return Prepared(fresh, scale=1 / len(images) if task.action == "one_image" else 1.0)
 
 
-def make_session(network: Network, n_threads: int | None) -> onnxruntime.InferenceSession:
+def make_session(
+    architecture: Architecture, n_threads: int | None
+) -> onnxruntime.InferenceSession:
     """Load the network with all optimisations and a fixed number of threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads or 0
     options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     return onnxruntime.InferenceSession(
-        make_model(network), options, providers=["CPUExecutionProvider"]
+        make_model(architecture), options, providers=["CPUExecutionProvider"]
     )
 
 
-def make_model(network: Network) -> bytes:
+def make_model(architecture: Architecture) -> bytes:
     """Write the network, from images to probabilities, as an ONNX model."""
-    parameters = initial_parameters(network)
+    parameters = initial_parameters(architecture.parameter_shapes)
     nodes, x = [], "images"
-    for i in range(1, len(network.channels) + 1):
-        conv = [x, f"conv{i}.weight", f"conv{i}.bias"]
-        nodes.append(helper.make_node("Conv", conv, [f"conv{i}"]))
-        nodes.append(helper.make_node("Relu", [f"conv{i}"], [f"relu{i}"]))
-        x = f"pool{i}"
-        nodes.append(
-            helper.make_node("MaxPool", [f"relu{i}"], [x], kernel_shape=[2, 2], strides=[2, 2])
-        )
-    nodes.append(helper.make_node("Flatten", [x], ["features"]))
-    gemm = ["features", "fc.weight", "fc.bias"]
-    nodes.append(helper.make_node("Gemm", gemm, ["logits"], transB=1))
-    nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
+    for step in architecture.steps:
+        operator, attributes = OPERATORS[type(step.layer)](step.layer)
+        inputs = [x, *step.parameter_shapes]
+        nodes.append(helper.make_node(operator, inputs, [step.name], **attributes))
+        x = step.name
+    nodes.append(helper.make_node("Softmax", [x], ["probabilities"], axis=1))
     float32 = TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,
         "cnn",
-        [helper.make_tensor_value_info("images", float32, ["N", 1, SIDE, SIDE])],
+        [helper.make_tensor_value_info("images", float32, ["N", *IMAGE_SHAPE])],
         [helper.make_tensor_value_info("probabilities", float32, ["N", CLASSES])],
         [numpy_helper.from_array(value, name) for name, value in parameters.items()],
     )
@@ -78,9 +89,3 @@ def make_model(network: Network) -> bytes:
     checker.check_model(model)
     serialised: bytes = model.SerializeToString()
     return serialised
-
-
-def _mean_confidence(session: onnxruntime.InferenceSession, images: FloatArray) -> float:
-    """Return the mean probability of the likeliest class."""
-    (probabilities,) = session.run(None, {"images": images})
-    return float(np.max(probabilities, axis=1).mean())

@@ -27,4 +27,4 @@ def prepare(task: Task, folder: Path) -> Prepared:
         output = subprocess.run(command, capture_output=True, text=True, check=True)
         return float(output.stdout)
 
-    return Prepared(lambda: Job(run))
+    return Prepared(lambda n: Job(run))

@@ -5,21 +5,28 @@ are consecutive slices (no shuffling, no gathering), and its process keeps freed
 returning it to the system (``experiments.KEEP_MEMORY``; the page faults of each row prove it).
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from benchmarks.peers import Job, Prepared
-from benchmarks.workloads import (
-    CHECKED_IMAGES,
-    CLASSES,
-    Network,
-    Task,
-    as_floats,
-    initial_parameters,
-    load_data,
-)
+from benchmarks.networks import architecture_of
+from benchmarks.peers import Job, Prepared, join
+from benchmarks.workloads import LEARNING_RATE, Task, as_floats, initial_parameters, load_data
+from tinycnn.architecture import Architecture, Step
+from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU
+
+MODULES: dict[type[Layer], Callable[[Any, Step], nn.Module]] = {
+    Conv: lambda layer, step: nn.Conv2d(
+        step.input_shape[0], layer.filters, layer.kernel, padding=layer.padding, bias=layer.bias
+    ),
+    ReLU: lambda layer, step: nn.ReLU(),
+    MaxPool: lambda layer, step: nn.MaxPool2d(2),
+    Flatten: lambda layer, step: nn.Flatten(),
+    Linear: lambda layer, step: nn.Linear(step.input_shape[0], layer.units, bias=layer.bias),
+}
 
 
 def prepare(task: Task, folder: Path) -> Prepared:
@@ -30,29 +37,25 @@ def prepare(task: Task, folder: Path) -> Prepared:
     bytes_, labels_ = load_data(folder, task.n_images)
     images = torch.from_numpy(as_floats(bytes_)).contiguous(memory_format=layout)
     labels = torch.from_numpy(labels_)
+    architecture = architecture_of(task.layers)
 
-    def fresh() -> Job:
-        model = make_model(task.network).to(memory_format=layout)  # type: ignore[call-overload]
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    def fresh(n: int) -> Job:
+        model = make_model(architecture).to(memory_format=layout)  # type: ignore[call-overload]
+        optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
         return Job(
-            lambda: run_epoch(model, optimizer, images, labels, task.batch_size),
-            lambda: accuracy(model, images[:CHECKED_IMAGES], labels[:CHECKED_IMAGES]),
+            lambda: run_epoch(model, optimizer, images[:n], labels[:n], task.batch_size),
+            lambda: {"flat": join({k: v.numpy() for k, v in model.state_dict().items()})},
         )
 
     return Prepared(fresh, facts={"torch_threads": torch.get_num_threads()})
 
 
-def make_model(network: Network) -> nn.Sequential:
+def make_model(architecture: Architecture) -> nn.Sequential:
     """Build the network with the parameters that all peers start from."""
     model = nn.Sequential()
-    for i, (C, K, _, _) in enumerate(network.blocks):
-        padding = network.padding if i == 0 else 0
-        model.add_module(f"conv{i + 1}", nn.Conv2d(C, K, network.kernel_size, padding=padding))
-        model.add_module(f"relu{i + 1}", nn.ReLU())
-        model.add_module(f"pool{i + 1}", nn.MaxPool2d(2))
-    model.add_module("flatten", nn.Flatten())
-    model.add_module("fc", nn.Linear(network.n_features, CLASSES))
-    parameters = initial_parameters(network)
+    for step in architecture.steps:
+        model.add_module(step.name, MODULES[type(step.layer)](step.layer, step))
+    parameters = initial_parameters(architecture.parameter_shapes)
     model.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
     return model
 
@@ -71,9 +74,3 @@ def run_epoch(
         loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-
-
-@torch.no_grad()
-def accuracy(model: nn.Sequential, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Compute the share of images that the model classifies rightly."""
-    return float((model(images).argmax(dim=1) == labels).float().mean())

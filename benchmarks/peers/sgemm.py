@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers import Job, Prepared
-from benchmarks.workloads import Task
+from benchmarks.workloads import FloatArray, Task
 
 SIZE = 1024
 PRODUCTS = 10  # in a run
@@ -13,12 +13,17 @@ PRODUCTS = 10  # in a run
 
 def prepare(task: Task, folder: Path) -> Prepared:
     """Get ready; the seconds are those of one product."""
-    rng = np.random.default_rng(0)
-    a, b = rng.random((2, SIZE, SIZE), np.float32)
+    a, b = factors()
     out = np.empty((SIZE, SIZE), np.float32)
 
     def run() -> None:
         for _ in range(PRODUCTS):
             np.matmul(a, b, out=out)
 
-    return Prepared(lambda: Job(run), scale=1 / PRODUCTS)
+    return Prepared(lambda n: Job(run, lambda: {"product": out}), scale=1 / PRODUCTS)
+
+
+def factors() -> tuple[FloatArray, FloatArray]:
+    """Draw the two matrices."""
+    a, b = np.random.default_rng(0).random((2, SIZE, SIZE), np.float32)
+    return a, b

@@ -10,17 +10,8 @@ import numpy as np
 
 import tinycnn
 from benchmarks.peers import Job, Prepared
-from benchmarks.workloads import (
-    CHECKED_IMAGES,
-    CLASSES,
-    SIDE,
-    Network,
-    Task,
-    as_floats,
-    initial_parameters,
-    load_data,
-)
-from tinycnn import _dispatch
+from benchmarks.peers.adapter import cpu_level, make_network
+from benchmarks.workloads import LEARNING_RATE, Task, as_floats, initial_parameters, load_data
 
 
 def prepare(task: Task, folder: Path) -> Prepared:
@@ -32,15 +23,14 @@ def prepare(task: Task, folder: Path) -> Prepared:
         "predict": _prepare_predict,
         "one_image": _prepare_one_image,
     }
-    return actions[task.action](task, folder)._replace(facts={"cpu_level": _dispatch.LEVEL})
+    return actions[task.action](task, folder)._replace(facts={"cpu_level": cpu_level()})
 
 
-def make_network(network: Network) -> tinycnn.CNN:
-    """Build a network with the parameters that all peers start from."""
-    net = tinycnn.CNN(
-        (1, SIDE, SIDE), network.channels, network.kernel_size, CLASSES, padding=network.padding
-    )
-    for name, value in initial_parameters(network).items():
+def fresh_network(task: Task) -> tinycnn.CNN:
+    """Build the task's network with the parameters that all peers start from."""
+    net = make_network(task.layers)
+    shapes = {name: value.shape for name, value in net.parameters.items()}
+    for name, value in initial_parameters(shapes).items():
         net.parameters[name][...] = value
     return net
 
@@ -63,27 +53,42 @@ def with_threads(function: Callable[..., Any], n_threads: int | None) -> Callabl
     return functools.partial(function, n_threads=n_threads)
 
 
+class Order(tinycnn.Callback):
+    """Notes in which order the images were trained on."""
+
+    def __init__(self) -> None:
+        self.indices = np.empty(0, np.int64)
+
+    def on_epoch_end(self, state: Any) -> bool | None:
+        """Copy the order of the epoch."""
+        self.indices = state.order.copy()
+        return None
+
+
 def _prepare_fit(task: Task, folder: Path) -> Prepared:
     """One epoch from bytes: shuffling, gathering and scaling are part of it."""
     images, labels = load_data(folder, task.n_images)
     fit = with_threads(tinycnn.fit, task.n_threads)
 
-    def fresh() -> Job:
-        net = make_network(task.network)
-        optimizer = tinycnn.SGD(lr=0.05, momentum=0.0)
+    def fresh(n: int) -> Job:
+        net, order = fresh_network(task), Order()
+        optimizer = tinycnn.SGD(lr=LEARNING_RATE, momentum=0.0)
 
         def run() -> None:
             fit(
                 net,
-                images,
-                labels,
+                images[:n],
+                labels[:n],
                 epochs=1,
                 batch_size=task.batch_size,
                 optimizer=optimizer,
+                schedule=None,
+                augmentation=None,
+                callbacks=[order],
                 verbose=False,
             )
 
-        return Job(run, lambda: net.score(images[:CHECKED_IMAGES], labels[:CHECKED_IMAGES]))
+        return Job(run, lambda: {"flat": net.flat.copy(), "order": order.indices})
 
     return Prepared(fresh)
 
@@ -95,45 +100,59 @@ def _prepare_train(task: Task, folder: Path) -> Prepared:
     """
     x: np.ndarray
     x, labels = load_data(folder, task.n_images)
-    parameters = initial_parameters(task.network)
-    w_conv, w_fc = parameters["conv1.weight"], np.ascontiguousarray(parameters["fc.weight"].T)
+    w_conv, w_fc = contract_weights(task)
     if task.action == "train_float32":
         x = as_floats(x)
     else:
         w_conv /= 255
     train = with_threads(tinycnn.train, task.n_threads)
 
-    def run() -> None:
-        train(x, labels, w_conv, w_fc, 0.05, 1)
+    def fresh(n: int) -> Job:
+        result = {}
 
-    return Prepared(lambda: Job(run))
+        def run() -> None:
+            result["w_fc"] = train(x[:n], labels[:n], w_conv, w_fc, LEARNING_RATE, 1)
+
+        return Job(run, lambda: result)
+
+    return Prepared(fresh)
+
+
+def contract_weights(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Return the filters of the task's one block, and the linear layer's weight as train has it."""
+    weights = [value for value in fresh_network(task).parameters.values() if value.ndim > 1]
+    w_conv, w_linear = weights
+    return w_conv, np.ascontiguousarray(w_linear.T)
 
 
 def _prepare_predict(task: Task, folder: Path) -> Prepared:
     """Probabilities of all images in one call."""
     images = as_floats(load_data(folder, task.n_images)[0])
-    predict_proba = with_threads(make_network(task.network).predict_proba, task.n_threads)
+    predict_proba = with_threads(fresh_network(task).predict_proba, task.n_threads)
 
-    def run() -> None:
-        predict_proba(images)
+    def fresh(n: int) -> Job:
+        result = {}
 
-    check = functools.partial(_mean_confidence, predict_proba, images)
-    return Prepared(lambda: Job(run, check))
+        def run() -> None:
+            result["probabilities"] = predict_proba(images[:n])
+
+        return Job(run, lambda: result)
+
+    return Prepared(fresh)
 
 
 def _prepare_one_image(task: Task, folder: Path) -> Prepared:
     """One call an image; the seconds of one call."""
     images = as_floats(load_data(folder, task.n_images)[0])
-    predict_proba = with_threads(make_network(task.network).predict_proba, task.n_threads)
+    predict_proba = with_threads(fresh_network(task).predict_proba, task.n_threads)
 
-    def run() -> None:
-        for i in range(len(images)):
-            predict_proba(images[i : i + 1])
+    def fresh(n: int) -> Job:
+        outputs: list[np.ndarray] = []
 
-    check = functools.partial(_mean_confidence, predict_proba, images)
-    return Prepared(lambda: Job(run, check), scale=1 / len(images))
+        def run() -> None:
+            for i in range(min(n, len(images))):
+                outputs.append(predict_proba(images[i : i + 1]))
 
+        return Job(run, lambda: {"probabilities": np.concatenate(outputs)})
 
-def _mean_confidence(predict_proba: Callable[..., Any], images: np.ndarray) -> float:
-    """Return the mean probability of the likeliest class."""
-    return float(predict_proba(images).max(axis=1).mean())
+    return Prepared(fresh, scale=1 / len(images))
