@@ -8,6 +8,7 @@ Letters: N images of C x H x W; K filters of R x S; F features.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import pytest
 
 import tinycnn
 from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
+from tinycnn.layers import Layer, make_layer
+from tinycnn.parameters import Parameters
 
 GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
@@ -45,26 +48,22 @@ def below(golden: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     }
 
 
-def kernels(golden: dict[str, np.ndarray]) -> list[tuple[int, int]]:
-    """Return the (R, S) of each block."""
-    return [(int(R), int(S)) for R, S in golden["kernels"]]
+def layers_of(golden: dict[str, np.ndarray]) -> list[Layer]:
+    """Return the golden layers."""
+    return [make_layer(description) for description in json.loads(str(golden["layers"]))]
 
 
-def make_network(golden: dict[str, np.ndarray], dtype: str, kernel_size=None) -> tinycnn.CNN:
+def make_network(golden: dict[str, np.ndarray], dtype: str) -> tinycnn.CNN:
     """Build a network and give it the golden parameters."""
-    net = tinycnn.CNN(
-        image_shape=tuple(golden["image_shape"].tolist()),
-        channels=tuple(golden["channels"].tolist()),
-        kernel_size=kernels(golden) if kernel_size is None else kernel_size,
-        n_classes=int(golden["n_classes"]),
-        bias=bool(golden["bias"]),
-        dtype=dtype,
-        seed=0,
-        hidden=int(golden["hidden"]),
-    )
+    net = tinycnn.CNN(golden["image_shape"].tolist(), layers_of(golden), dtype=dtype)
+    set_parameters(net, golden)
+    return net
+
+
+def set_parameters(net: tinycnn.CNN, golden: dict[str, np.ndarray]) -> None:
+    """Give a network the golden parameters."""
     for name, levels in below(golden, "parameters/").items():
         net.parameters[name][...] = levels / 256
-    return net
 
 
 def make_images(golden: dict[str, np.ndarray], dtype: str) -> np.ndarray:
@@ -80,14 +79,14 @@ def assert_close(result: np.ndarray, expected: np.ndarray, dtype: str) -> None:
 
 @every_network
 @every_dtype
-def test_parameters_have_the_names_and_shapes_of_a_state_dict(name: str, dtype: str) -> None:
+def test_parameters_have_names_shapes_and_order_of_a_state_dict(name: str, dtype: str) -> None:
     golden = NETWORKS[name]
 
     parameters = make_network(golden, dtype).parameters
 
-    assert {name: values.shape for name, values in parameters.items()} == {
-        name: levels.shape for name, levels in below(golden, "parameters/").items()
-    }
+    assert [(name, values.shape) for name, values in parameters.items()] == [
+        (name, levels.shape) for name, levels in below(golden, "parameters/").items()
+    ]
     assert all(values.dtype == dtype for values in parameters.values())
 
 
@@ -110,7 +109,7 @@ def test_logits(name: str, dtype: str) -> None:
     logits, _ = make_network(golden, dtype).forward(make_images(golden, dtype))
 
     assert logits.dtype == dtype
-    assert_close(logits, golden[f"{dtype}/logits"], dtype)
+    assert_close(logits, golden["logits"], dtype)
 
 
 @every_network
@@ -121,16 +120,16 @@ def test_loss(name: str, dtype: str) -> None:
 
     loss, _ = cross_entropy_forward(logits, golden["labels"])
 
-    assert_close(loss, golden[f"{dtype}/loss"], dtype)
+    assert_close(loss, golden["loss"], dtype)
 
 
 def loss_and_gradients(
     net: tinycnn.CNN, images: np.ndarray, labels: np.ndarray
-) -> tuple[float, dict[str, np.ndarray]]:
+) -> tuple[float, Parameters]:
     """Run one forward and backward pass."""
-    logits, cache = net.forward(images)
-    loss, loss_cache = cross_entropy_forward(logits, labels)
-    return loss, net.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    logits, state = net.forward(images)
+    loss, cache = cross_entropy_forward(logits, labels)
+    return loss, net.backward(cross_entropy_backward(1.0, cache), state)
 
 
 @every_network
@@ -142,7 +141,7 @@ def test_gradients(name: str, dtype: str) -> None:
     _, gradients = loss_and_gradients(net, make_images(golden, dtype), golden["labels"])
 
     assert gradients.keys() == net.parameters.keys()
-    for parameter, expected in below(golden, f"{dtype}/gradients/").items():
+    for parameter, expected in below(golden, "gradients/").items():
         assert gradients[parameter].dtype == dtype
         assert_close(gradients[parameter], expected, dtype)
 
@@ -155,13 +154,12 @@ def test_ten_steps_of_training(name: str, dtype: str) -> None:
     optimizer = tinycnn.SGD(lr=0.05, momentum=0.9, weight_decay=1e-4)
 
     losses = []
-    for _ in golden[f"{dtype}/losses"]:
+    for _ in golden["losses"]:
         loss, gradients = loss_and_gradients(net, images, golden["labels"])
-        gradient = np.concatenate([gradients[name].ravel() for name in net.parameters])
-        optimizer.step(net.flat, gradient)
+        optimizer.step(net.flat, gradients.flat)
         losses.append(loss)
 
-    assert_close(np.array(losses), golden[f"{dtype}/losses"], dtype)
+    assert_close(np.array(losses), golden["losses"], dtype)
 
 
 @every_network
@@ -169,11 +167,11 @@ def test_forward_and_backward_write_to_nothing_they_are_given(name: str) -> None
     golden = NETWORKS[name]
     net, images = make_network(golden, "float64"), make_images(golden, "float64")
     before = images.copy(), net.flat.copy()
-    logits, cache = net.forward(images)
+    logits, state = net.forward(images)
     dlogits = np.ones_like(logits)
 
-    first = net.backward(dlogits, cache)
-    second = net.backward(dlogits, cache)
+    first = net.backward(dlogits, state)
+    second = net.backward(dlogits, state)
 
     np.testing.assert_array_equal(images, before[0])
     np.testing.assert_array_equal(net.flat, before[1])
@@ -183,21 +181,49 @@ def test_forward_and_backward_write_to_nothing_they_are_given(name: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "kernel_size"),
+    ("name", "arguments"),
     [
-        ("two_blocks", 3),
-        ("two_blocks", (3, 3)),
-        ("two_blocks", [3, 3]),
-        ("two_blocks", [3, (3, 3)]),
-        ("two_blocks_wide", (2, 4)),
-        ("two_blocks_wide", [(2, 4), (2, 4)]),
-        ("one_block_colour", (2, 5)),
+        ("one_block", {"channels": (3,), "n_classes": 4}),
+        ("one_block_no_bias", {"channels": [3], "n_classes": 4, "bias": False}),
+        ("one_block_colour", {"channels": (4,), "kernel_size": (2, 5), "n_classes": 3}),
+        *(
+            ("two_blocks", {"channels": (4, 6), "kernel_size": kernel_size, "n_classes": 5})
+            for kernel_size in (3, (3, 3), [3, 3], [3, (3, 3)])
+        ),
+        *(
+            ("two_blocks_wide", {"channels": (4, 6), "kernel_size": kernel_size, "n_classes": 5})
+            for kernel_size in ((2, 4), [(2, 4), (2, 4)])
+        ),
+        ("hidden", {"channels": (3,), "hidden": 7, "n_classes": 4}),
+        ("hidden", {"channels": (3,), "hidden": [7], "n_classes": 4}),
+        ("hidden_twice", {"channels": (3,), "hidden": (12, 6), "n_classes": 4}),
+        ("padded", {"channels": (4, 5), "padding": 1, "n_classes": 4}),
+        ("padded", {"channels": (4, 5), "padding": "same", "n_classes": 4}),
+        ("padded", {"channels": (4, 5), "padding": (1, 1), "n_classes": 4}),
+        ("padded", {"channels": (4, 5), "padding": [1, "same"], "n_classes": 4}),
+        ("same", {"channels": (4, 5), "kernel_size": 5, "padding": "same", "n_classes": 3}),
+        ("same_then_none", {"channels": (4, 4), "padding": ["same", 0], "n_classes": 3}),
     ],
     ids=str,
 )
-def test_every_spelling_of_a_kernel_size(name: str, kernel_size) -> None:
+def test_every_spelling_of_blocks(name: str, arguments: dict) -> None:
     golden = NETWORKS[name]
+    net = tinycnn.CNN(golden["image_shape"].tolist(), **arguments, dtype="float64")
+    set_parameters(net, golden)
 
-    logits, _ = make_network(golden, "float64", kernel_size).forward(make_images(golden, "float64"))
+    logits, _ = net.forward(make_images(golden, "float64"))
 
-    assert_close(logits, golden["float64/logits"], "float64")
+    assert_close(logits, golden["logits"], "float64")
+
+
+def test_the_networks_cover_what_they_should() -> None:
+    """Each kind of layer; kernels that are even or not square; every kind of padding."""
+    layers = [layer for golden in NETWORKS.values() for layer in layers_of(golden)]
+    assert {layer.kind for layer in layers} == {
+        "conv", "relu", "maxpool", "dropout", "flatten", "linear",
+    }  # fmt: skip
+    convs = [layer for layer in layers if layer.kind == "conv"]
+    assert {"same", (0, 0), (1, 1), (0, 3), (4, 4)} <= {conv.padding for conv in convs}
+    kernels = {conv.kernel for conv in convs if conv.padding == "same"}
+    assert {(5, 5), (2, 4), (4, 3)} <= kernels
+    assert {len(golden["images"]) for golden in NETWORKS.values()} >= {1, 3, 7}

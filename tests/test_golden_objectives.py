@@ -1,4 +1,4 @@
-"""Weights, label smoothing and standardised input against PyTorch, on the fast path and in fit.
+"""Weights, label smoothing and standardised input against PyTorch, on every path and in fit.
 
 The numbers are those of ``golden/objective_cases.npz``; ``golden/make_objective_cases.py`` made
 them and says how.
@@ -11,8 +11,9 @@ import pytest
 from test_golden_networks import assert_close, below, make_network, read_networks
 
 import tinycnn
-from tinycnn.engine import BatchGradients
-from tinycnn.network import named_views
+from tinycnn.inputs import Examples
+from tinycnn.layered import LayeredPath
+from tinycnn.parameters import Parameters
 
 CASES = read_networks("objective_cases.npz")
 SGD = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
@@ -45,18 +46,19 @@ def weights_of(golden: dict[str, np.ndarray]) -> np.ndarray | None:
 
 @every_case
 @every_dtype
-def test_loss_and_gradients_of_the_fast_path(name: str, dtype: str) -> None:
+@pytest.mark.parametrize("path", ["own", "layered"])
+def test_loss_and_gradients(name: str, dtype: str, path: str) -> None:
     golden = CASES[name]
     net, images = make_case(golden, dtype)
-    pixels, labels = net.pixels(images), golden["labels"]
+    examples = Examples(net.inputs(images), golden["labels"], weights=weights_of(golden))
+    runner = net.path if path == "own" else LayeredPath(net.architecture, net.flat.dtype)
 
-    with BatchGradients(net.engine, net.flat, 1, float(golden["smoothing"])) as gradients:
-        batches = gradients.over(pixels, labels, weights=weights_of(golden))
-        loss, gradient, _ = batches.differentiate()
+    with runner.gradients(net.flat, 1, float(golden["smoothing"])) as gradients:
+        loss, gradient, _ = gradients.over(examples).differentiate()
 
-    assert_close(loss, golden[f"{dtype}/loss"], dtype)
-    by_name = named_views(gradient, net.architecture.parameter_shapes)
-    for parameter, expected in below(golden, f"{dtype}/gradients/").items():
+    assert_close(loss, golden["loss"], dtype)
+    by_name = Parameters(gradient, net.architecture.parameter_shapes)
+    for parameter, expected in below(golden, "gradients/").items():
         assert_close(by_name[parameter], expected, dtype)
 
 
@@ -71,8 +73,10 @@ def test_ten_epochs_of_fit(name: str, dtype: str) -> None:
         net,
         images,
         golden["labels"],
-        epochs=len(golden[f"{dtype}/losses"]),
+        epochs=len(golden["losses"]),
         batch_size=len(images),
+        schedule=None,
+        augmentation=None,
         optimizer=tinycnn.SGD(**SGD),
         sample_weight=None if image_weights is None else image_weights / 4,
         class_weight=None if class_weights is None else class_weights / 4,
@@ -80,4 +84,4 @@ def test_ten_epochs_of_fit(name: str, dtype: str) -> None:
         verbose=False,
     )
 
-    assert_close(np.array(history.train_loss), golden[f"{dtype}/losses"], dtype)
+    assert_close(np.array(history.train_loss), golden["losses"], dtype)

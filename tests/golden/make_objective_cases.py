@@ -1,16 +1,16 @@
 """Make ``objective_cases.npz``: weighted, smoothed and standardised training, as PyTorch does it.
 
 For each case the file holds images, labels and parameters, the weights of images and classes, the
-label smoothing, and from PyTorch, in float64 and in float32: the loss, the gradient of every
-parameter, and the loss before each of ten full-batch steps of SGD with momentum and weight decay.
+label smoothing, and from PyTorch in float64: the loss, the gradient of every parameter, and the
+loss before each of ten full-batch steps of SGD with momentum and weight decay.
 
 The loss is ``sum(w * loss) / sum(w)``, where w is the weight of an image times that of its class.
 With class weights alone that is what PyTorch's ``weight=`` does, and PyTorch does it here; its
 mixture of that with ``label_smoothing=`` is another one, so there the images' losses are averaged
 one by one.
 
-Run ``python tests/golden/make_objective_cases.py``; it needs PyTorch and rewrites the file beside
-it. How cases are drawn is said in ``make_network_cases.py``.
+Run ``python tests/golden/make_objective_cases.py``; it needs PyTorch and tinycnn, and rewrites the
+file beside it. How cases are drawn is said in ``make_network_cases.py``.
 """
 
 from __future__ import annotations
@@ -21,21 +21,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from make_network_cases import Architecture, descend, describe, draw, find, load
+from make_network_cases import Network, descend, describe, draw, find, load
 from torch.nn.functional import cross_entropy
+
+from tinycnn.architecture import make_blocks
 
 OUTPUT = Path(__file__).with_name("objective_cases.npz")
 
-GREY = Architecture(9, (1, 9, 8), (3,), ((3, 3),), 4, True)
-HIDDEN = Architecture(8, (1, 9, 8), (3,), ((3, 2),), 4, False, hidden=7)
-COLOUR = Architecture(7, (3, 20, 18), (4, 5), ((3, 3), (2, 4)), 5, True, hidden=6)
+GREY = Network(9, (1, 9, 8), make_blocks((3,), 4))
+HIDDEN = Network(8, (1, 9, 8), make_blocks((3,), 4, kernel_size=(3, 2), hidden=7, bias=False))
+COLOUR = Network(
+    7, (3, 14, 16), make_blocks((4, 5), 5, kernel_size=[(3, 3), (2, 4)], hidden=6, padding=[1, 0])
+)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is asked of a network beyond its architecture."""
+    """What is asked of a network beyond its layers."""
 
-    architecture: Architecture
+    network: Network
     image_weights: bool = False
     class_weights: bool = False
     smoothing: float = 0.0
@@ -68,14 +72,14 @@ OBJECTIVES = {
 
 def draw_case(objective: Objective, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draw a network, and weights as levels: values are levels / 4, some of the images' 0."""
-    drawn = draw(objective.architecture, rng)
+    drawn = draw(objective.network, rng)
     if objective.bytes:
         # Channels of different brightness and contrast.
-        C = objective.architecture.image_shape[0]
+        C = objective.network.image_shape[0]
         contrast, darkness = rng.integers(1, 4, (C, 1, 1)), rng.integers(0, 100, (C, 1, 1))
         drawn["images"] = ((drawn["images"] + 100) // contrast + darkness).clip(0, 255)
         drawn["images"] = drawn["images"].astype(np.uint8)
-    N, n_classes = objective.architecture.n_images, objective.architecture.n_classes
+    N, n_classes = objective.network.n_images, objective.network.architecture.n_classes
     if objective.image_weights:
         drawn["image_weights"] = rng.permutation(np.arange(N) % 6).astype(np.int16)
     if objective.class_weights:
@@ -90,6 +94,8 @@ def input_of(objective: Objective, images: np.ndarray, dtype: torch.dtype) -> to
         return x
     exact = torch.tensor(images).double() / (255 if objective.bytes else 128)
     mean = exact.mean((0, 2, 3), keepdim=True)
+    if objective.bytes:  # to a whole byte, which a border of zeros then stands for
+        mean = (mean * 255).round() / 255
     std = exact.std((0, 2, 3), correction=0, keepdim=True)
     return (x - mean.to(dtype)) / std.to(dtype)
 
@@ -117,9 +123,9 @@ def compute(
     objective: Objective, drawn: dict[str, np.ndarray], dtype: torch.dtype
 ) -> dict[str, np.ndarray]:
     """Run one forward and backward pass, then train; return loss, gradients and losses."""
-    network = load(objective.architecture, drawn, dtype)
+    module = load(objective.network, drawn, dtype)
     x = input_of(objective, drawn["images"], dtype)
-    return descend(network, lambda: loss_of(objective, network(x), drawn))
+    return descend(module, lambda: loss_of(objective, module(x), drawn))
 
 
 def main() -> None:
@@ -128,7 +134,7 @@ def main() -> None:
     torch.manual_seed(0)
     arrays = {}
     for index, (name, objective) in enumerate(OBJECTIVES.items()):
-        case = describe(objective.architecture) | {
+        case = describe(objective.network) | {
             "smoothing": np.array(objective.smoothing),
             "standardized": np.array(objective.standardized),
         }
