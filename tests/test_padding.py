@@ -102,7 +102,11 @@ def test_blocks_fit_that_would_not_without_it():
         CNN((1, 5, 5), channels=(4, 4), n_classes=3)
     net = CNN((1, 5, 5), channels=(4, 4), padding="same", n_classes=3)
     shapes = {step.name: step.output_shape for step in net.architecture.steps}
-    assert (shapes["conv1"], shapes["conv2"], shapes["maxpool2"]) == ((4, 5, 5), (4, 2, 2), (4, 1, 1))
+    assert (shapes["conv1"], shapes["conv2"], shapes["maxpool2"]) == (
+        (4, 5, 5),
+        (4, 2, 2),
+        (4, 1, 1),
+    )
 
 
 @EVERY_PADDING

@@ -22,7 +22,6 @@ from tinycnn import (
     Checkpoint,
     Conv,
     Dropout,
-    EarlyStopping,
     Flatten,
     Linear,
     OneCycle,
@@ -191,8 +190,8 @@ def test_a_schedule_by_name_is_the_function(rng, name, schedule):
 
 
 def test_what_is_not_given_is_the_recipe(rng):
-    images, labels = rng.random((100, 1, 8, 8)), np.arange(100) % 3
-    net, expected = small_net(n_classes=3), small_net(n_classes=3)
+    images, labels = rng.random((100, 1, 16, 16)), np.arange(100) % 3
+    net, expected = (small_net((1, 16, 16), channels=(2,), n_classes=3) for _ in range(2))
     history = tinycnn.fit(net, images, labels, verbose=False)
     assert len(history.train_loss) == auto_epochs(100) == 160
     tinycnn.fit(

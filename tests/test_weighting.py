@@ -69,9 +69,7 @@ def draw_weights(rng, n):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_fit_computes_what_the_layers_compute(
-    rng, network, weighted, smoothing, pixel, dtype
-):
+def test_fit_computes_what_the_layers_compute(rng, network, weighted, smoothing, pixel, dtype):
     *arguments, N = network
     net = make_network(rng, *arguments, dtype)
     images = rng.integers(0, 256, (N, *arguments[0]), dtype=np.uint8)

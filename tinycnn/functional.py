@@ -22,6 +22,7 @@ ValueError for shapes that do not fit.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -363,8 +364,8 @@ def cross_entropy_forward(
     labels : (N,)
         Whole numbers in [0, classes), of any real dtype.
     weights : (N,), optional
-        The mean is ``sum(weights * losses) / sum(weights)``; 0 where the weights add up to 0. Each
-        image weighs 1 by default.
+        The mean is ``sum(weights * losses) / sum(weights)``; 0 where the weights add up to 0, or
+        next to it. Each image weighs 1 by default.
     label_smoothing : float
         Share s of each target, in [0, 1), that is spread evenly over all classes: the loss of an
         image is then (1 - s) times the above, plus s times its mean over all classes as labels.
@@ -413,13 +414,13 @@ def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray
 
 
 def _shares(weights: npt.ArrayLike | None, N: int) -> npt.NDArray[np.float64]:
-    """Return each image's share of the total weight; all 0 where that is 0."""
+    """Return each image's share of the total weight; all 0 where that is 0, or next to it."""
     if weights is None:
         return np.full(N, 1 / N)
     values = as_array("cross_entropy: weights", weights).astype(np.float64)
     _require(values.shape == (N,), f"cross_entropy: {N} images need {N} weights", values)
     total = values.sum()
-    return values / total if total > 0 else np.zeros(N)
+    return values / total if total >= sys.float_info.min else np.zeros(N)
 
 
 def _shifted(logits: FloatArray) -> FloatArray:
