@@ -69,6 +69,7 @@ def _prepare_fit(task: Task, folder: Path) -> Prepared:
     """One epoch from bytes: shuffling, gathering and scaling are part of it."""
     images, labels = load_data(folder, task.n_images)
     fit = with_threads(tinycnn.fit, task.n_threads)
+    fresh_network(task)  # what cannot be built is said now
 
     def fresh(n: int) -> Job:
         net, order = fresh_network(task), Order()
