@@ -61,9 +61,10 @@ class Requantization:
         whole = accumulators.astype(np.int64)
         magnitude = np.abs(whole) if self.signed else np.maximum(whole, 0)
         rounded = (magnitude * multiplier + (np.int64(1) << (shift - 1))) >> shift
+        stored: npt.NDArray[np.int64] = np.minimum(rounded, UNSIGNED_MAX)
         if self.signed:
-            return (np.sign(whole) * np.minimum(rounded, SIGNED_MAX)).astype(np.float64)
-        return np.minimum(rounded, UNSIGNED_MAX).astype(np.float64)
+            stored = np.sign(whole) * np.minimum(rounded, SIGNED_MAX)
+        return stored.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ class QuantizedCNN:
 
     def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.intp]:
         """Tell the most likely class (N,) of each image, the lower number on a tie."""
-        return self.logits(images).argmax(axis=1)
+        predictions: npt.NDArray[np.intp] = self.logits(images).argmax(axis=1)
+        return predictions
 
     def score(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         """Compute the accuracy: the fraction of images (N at least 1) predicted as labelled."""
@@ -204,7 +206,9 @@ def quantize(net: CNN, images: npt.ArrayLike) -> QuantizedCNN:
     return QuantizedCNN(net.architecture, net.class_names, tuple(quantized), scale)
 
 
-def _as_bytes(name: str, images: npt.ArrayLike, architecture: Architecture) -> npt.NDArray[np.uint8]:
+def _as_bytes(
+    name: str, images: npt.ArrayLike, architecture: Architecture
+) -> npt.NDArray[np.uint8]:
     pixels = as_images(name, images, architecture.image_shape)
     if pixels.dtype != np.uint8:
         raise TypeError(

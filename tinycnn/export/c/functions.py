@@ -13,8 +13,8 @@ from tinycnn.export.c.plan import CTYPES, Call, Finish, Frame, tables_of
 from tinycnn.export.c.text import Lines, block, indented, initializer, literal, loop
 from tinycnn.export.stages import NO_BORDER, Scale, Stage
 from tinycnn.export.translations import Translations
-from tinycnn.layers import Linear, MaxPool, ReLU
 from tinycnn.layers import Conv as ConvLayer
+from tinycnn.layers import Linear, MaxPool, ReLU
 
 _READERS = {np.dtype(np.int8): "I8", np.dtype(np.int32): "I32", np.dtype(np.float32): "F32"}
 
@@ -301,10 +301,7 @@ def _max_pool(call: Call, writer: Writer) -> Lines:
     body = [
         f"const {ctype} *v = x + (c * {H} + 2 * p) * {W} + 2 * q;",
         f"{ctype} m = v[0];",
-        *(
-            f"m = v[{i * W + j}] > m ? v[{i * W + j}] : m;"
-            for i, j in corners[1:]
-        ),
+        *(f"m = v[{i * W + j}] > m ? v[{i * W + j}] : m;" for i, j in corners[1:]),
         f"y[(c * {P} + p) * {Q} + q] = m;",
     ]
     return ["int c, p, q;", *loop("c", C, loop("p", P, loop("q", Q, body)))]
@@ -363,7 +360,9 @@ def _summary(call: Call) -> str:
         return " x ".join(map(str, shape))
 
     layer = call.stage.step.layer
-    also = [name for name, done in (("ReLU", call.stage.relu), ("MaxPool", call.stage.pool)) if done]
+    also = [
+        name for name, done in (("ReLU", call.stage.relu), ("MaxPool", call.stage.pool)) if done
+    ]
     if call.into:
         also.append(f"{type(call.into.step.layer).__name__} ({call.into.name})")
     text = ", ".join([type(layer).__name__, *also])

@@ -207,7 +207,11 @@ def _frame(stage: Stage, source: Buffer) -> Call:
     """Copy what a stage takes into a buffer with its border, of floats if that is no pixel."""
     if source.dtype.kind in "iu":
         limits = np.iinfo(source.dtype)
-        fits = (stage.pad == np.round(stage.pad)) & (limits.min <= stage.pad) & (stage.pad <= limits.max)
+        fits = (
+            (stage.pad == np.round(stage.pad))
+            & (limits.min <= stage.pad)
+            & (stage.pad <= limits.max)
+        )
     else:
         fits = np.ones(1, bool)
     dtype = source.dtype if fits.all() else np.dtype(np.float32)

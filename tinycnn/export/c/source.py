@@ -110,8 +110,8 @@ def _declarations(net: CNN | QuantizedCNN, program: Program, writer: Writer) -> 
         f"/* Compute the logits of all {upper}_CLASSES classes. */",
         f"void {name}_logits(const {name}_pixel *image, {name}_logit *logits);",
         "",
-        f"/* The same in memory of your own, {upper}_SCRATCH_BYTES aligned as an int32_t is (NULL if 0):",
-        " * may run in several threads at once. */",
+        "/* The same, in memory that is handed over, so that several threads may call it at once:",
+        f" * {upper}_SCRATCH_BYTES, aligned as for an int32_t; NULL if that is 0. */",
         f"void {name}_logits_in(const {name}_pixel *image, void *scratch, {name}_logit *logits);",
         "",
         f"#ifndef {upper}_NO_PROBABILITIES /* needs expf of math.h; the others need no library */",
@@ -149,7 +149,7 @@ def _limits_of_avr(writer: Writer) -> Lines:
         return []
     return [
         "#if defined(__AVR__)",
-        f"#error {writer.name}: a table of {largest} bytes is more than the {LARGEST_AVR_TABLE} that AVR can address",
+        f"#error a table of {largest} bytes: AVR addresses {LARGEST_AVR_TABLE} at most",
         "#endif",
         "",
     ]
@@ -158,30 +158,31 @@ def _limits_of_avr(writer: Writer) -> Lines:
 def _requantize_functions(program: Program, writer: Writer) -> Lines:
     """Write the functions that bring sums to bytes, those that are called."""
     signed = {call.requantization.signed for call in program.calls if call.requantization}
+    name, arguments = writer.name, "(int32_t z, int32_t multiplier, int shift)"
     lines: Lines = []
     if signed:
         lines += [
-            "/* magnitude * multiplier / 2**shift, rounded half up */",
-            f"static int64_t {writer.name}_scaled(int32_t magnitude, int32_t multiplier, int shift)",
+            "/* z * multiplier / 2**shift, rounded half up, of a z that is not negative */",
+            f"static int64_t {name}_scaled{arguments}",
             "{",
-            "    return ((int64_t)magnitude * multiplier + ((int64_t)1 << (shift - 1))) >> shift;",
+            "    return ((int64_t)z * multiplier + ((int64_t)1 << (shift - 1))) >> shift;",
             "}",
             "",
         ]
     if False in signed:
         lines += [
-            f"static uint8_t {writer.name}_requantize(int32_t z, int32_t multiplier, int shift)",
+            f"static uint8_t {name}_requantize{arguments}",
             "{",
-            f"    const int64_t v = z > 0 ? {writer.name}_scaled(z, multiplier, shift) : 0;",
+            f"    const int64_t v = z > 0 ? {name}_scaled(z, multiplier, shift) : 0;",
             "    return (uint8_t)(v > 255 ? 255 : v);",
             "}",
             "",
         ]
     if True in signed:
         lines += [
-            f"static int8_t {writer.name}_requantize_signed(int32_t z, int32_t multiplier, int shift)",
+            f"static int8_t {name}_requantize_signed{arguments}",
             "{",
-            f"    const int64_t v = {writer.name}_scaled(z < 0 ? -z : z, multiplier, shift);",
+            f"    const int64_t v = {name}_scaled(z < 0 ? -z : z, multiplier, shift);",
             "    const int8_t byte = (int8_t)(v > 127 ? 127 : v);",
             "    return (int8_t)(z < 0 ? -byte : byte);",
             "}",
@@ -212,7 +213,11 @@ def _entry_points(net: CNN | QuantizedCNN, program: Program, writer: Writer) -> 
         "{",
         f"    int best = 0, n;\n    {top[0]}\n    {top[1]}",
         *indented(
-            loop("n", net.architecture.n_classes, block("if (logits[n] > logits[best])", ["best = n;"]))
+            loop(
+                "n",
+                net.architecture.n_classes,
+                block("if (logits[n] > logits[best])", ["best = n;"]),
+            )
         ),
         "    return best;",
         "}",
