@@ -49,7 +49,7 @@ def test_floats_and_uint16_enter_as_they_are(case: str, tmp_path: Path) -> None:
     floats = make_images(net).astype(np.float32) / 255
     given = probabilities(net, path, floats, input="float32")
     np.testing.assert_allclose(given, net.predict_proba(floats), atol=1e-5)
-    net.set_scaling(net.input_mean * 60000, net.input_std * 10000)
+    net.set_scaling(net.input_mean * 65535, net.input_std * 65535)
     wide = make_images(net).astype(np.uint16) * 257
     given = probabilities(net, path, wide, input="uint16")
     np.testing.assert_allclose(given, net.predict_proba(wide), atol=1e-5)

@@ -17,6 +17,7 @@ from tinycnn.unusual import UnusualImagesWarning
 
 if TYPE_CHECKING:
     from tinycnn.data import Dataset, load, load_digits
+    from tinycnn.export.quantize import QuantizedCNN, quantize
     from tinycnn.files.checkpoint import Checkpoint
     from tinycnn.files.model import load_model, save_model
 
@@ -41,6 +42,7 @@ __all__ = [
     "MaxPool",
     "OneCycle",
     "Optimizer",
+    "QuantizedCNN",
     "ReLU",
     "UnusualImagesWarning",
     "cosine_decay",
@@ -50,6 +52,7 @@ __all__ = [
     "load",
     "load_digits",
     "load_model",
+    "quantize",
     "save_model",
     "stratified_split",
     "train",
@@ -60,9 +63,11 @@ __all__ = [
 _ON_DEMAND = {
     "Checkpoint": "tinycnn.files.checkpoint",
     "Dataset": "tinycnn.data",
+    "QuantizedCNN": "tinycnn.export.quantize",
     "load": "tinycnn.data",
     "load_digits": "tinycnn.data",
     "load_model": "tinycnn.files.model",
+    "quantize": "tinycnn.export.quantize",
     "save_model": "tinycnn.files.model",
 }
 

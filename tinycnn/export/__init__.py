@@ -9,14 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinycnn.export.c import to_c
     from tinycnn.export.onnx import to_onnx
     from tinycnn.export.pytorch import pytorch_source
+    from tinycnn.export.quantize import QuantizedCNN, quantize
     from tinycnn.export.safetensors import to_safetensors
 
-__all__ = ["pytorch_source", "to_onnx", "to_safetensors"]
+__all__ = ["QuantizedCNN", "pytorch_source", "quantize", "to_c", "to_onnx", "to_safetensors"]
 
 _ON_DEMAND = {
+    "QuantizedCNN": "tinycnn.export.quantize",
     "pytorch_source": "tinycnn.export.pytorch",
+    "quantize": "tinycnn.export.quantize",
+    "to_c": "tinycnn.export.c",
     "to_onnx": "tinycnn.export.onnx",
     "to_safetensors": "tinycnn.export.safetensors",
 }
