@@ -434,7 +434,7 @@ def test_arguments_have_one_form():
         (
             {"kind": "softplus"},
             ValueError,
-            r"no layer is called 'softplus'; known are conv, .*regis",
+            r"no layer is called 'softplus'; import .*known are conv,",
         ),
         ({}, ValueError, r"no layer is called None"),
         ({"kind": ["conv"]}, ValueError, r"no layer is called"),

@@ -116,6 +116,10 @@ class Layer:
         return self.backward(dout, cache)[1]
 
 
+class UnknownLayerError(ValueError):
+    """A description asks for a kind of layer that is not registered."""
+
+
 LAYERS: dict[str, type[Layer]] = {}
 
 AnyLayer = TypeVar("AnyLayer", bound=type[Layer])
@@ -153,15 +157,17 @@ def make_layer(description: Mapping[str, Any]) -> Layer:
 
     Raises
     ------
+    UnknownLayerError
+        If no class of that kind is registered.
     ValueError, TypeError
-        If no class of that kind is registered, or the arguments are not its own.
+        If the arguments are not its own.
     """
     arguments = {name: _undescribed(value) for name, value in description.items()}
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in LAYERS:
-        raise ValueError(
-            f"kind: no layer is called {shown(kind)}; known are {', '.join(LAYERS)}; decorate a "
-            "class of your own with tinycnn.layers.register before loading"
+        raise UnknownLayerError(
+            f"no layer is called {shown(kind)}; import its class before loading, which needs the "
+            f"decorator tinycnn.layers.register; known are {', '.join(LAYERS)}"
         )
     return LAYERS[kind](**arguments)
 
