@@ -64,6 +64,26 @@ def ones(*shape, dtype=np.float32):
             r"conv2d: x: cannot be read as an array",
         ),
         (
+            lambda: F.conv2d_forward(ones(2, 1, 8, 8), ones(4, 1, 3, 3), padding="valid"),
+            ValueError,
+            r"padding: must be 'same', a number or two, got 'valid'",
+        ),
+        (
+            lambda: F.conv2d_forward(ones(2, 1, 8, 8), ones(4, 1, 3, 3), padding=(1, -1)),
+            ValueError,
+            r"padding: must be a whole number of at least 0, got -1",
+        ),
+        (
+            lambda: F.conv2d_forward(ones(2, 1, 8, 8), ones(4, 1, 3, 3), padding=(1, 1, 1)),
+            ValueError,
+            r"padding: must be one whole number or \(rows, columns\), got \(1, 1, 1\)",
+        ),
+        (
+            lambda: F.conv2d_forward(ones(2, 1, 2, 8), ones(4, 1, 5, 5), padding=1),
+            ValueError,
+            r"conv2d: kernel \(5, 5\) does not fit image \(4, 10\)",
+        ),
+        (
             lambda: F.max_pool2d_forward(ones(2, 1, 1, 8)),
             ValueError,
             r"max_pool2d: a 2x2 window does not fit an image of \(1, 8\)",
@@ -139,6 +159,28 @@ def test_no_layer_writes_to_its_arguments(rng):
     pool, pool_cache = F.max_pool2d_forward(relu)
     pool.setflags(write=False)
     F.conv2d_backward(F.relu_backward(F.max_pool2d_backward(pool, pool_cache), relu_cache), conv)
+
+
+@pytest.mark.parametrize(
+    ("padding", "border"),
+    [
+        (0, ((0, 0), (0, 0))),
+        (2, ((2, 2), (2, 2))),
+        ((1, 3), ((1, 1), (3, 3))),
+        ("same", ((1, 1), (1, 2))),
+    ],
+)
+def test_padding_is_zeros_around_each_image(rng, padding, border):
+    x, weight = rng.normal(size=(2, 3, 5, 6)), rng.normal(size=(4, 3, 3, 4))
+    out, cache = F.conv2d_forward(x, weight, padding=padding)
+    framed = np.pad(x, ((0, 0), (0, 0), *border))
+    expected, framed_cache = F.conv2d_forward(framed, weight)
+    np.testing.assert_array_equal(out, expected)
+    dx, dweight = F.conv2d_backward(out, cache)
+    framed_dx, framed_dweight = F.conv2d_backward(out, framed_cache)
+    (top, _), (left, _) = border
+    np.testing.assert_array_equal(dx, framed_dx[:, :, top : top + 5, left : left + 6])
+    np.testing.assert_array_equal(dweight, framed_dweight)
 
 
 def test_need_dx_false_leaves_dx_out(rng):

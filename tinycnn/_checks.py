@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,19 @@ def as_count(name: str, value: Any, minimum: int) -> int:
             f"{name}: must be a whole number of at least {minimum}, got {shown(value)}"
         )
     return int(number)
+
+
+def as_pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
+    """Return value as (rows, columns): one whole number stands for both."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != 2:
+            raise ValueError(
+                f"{name}: must be one whole number or (rows, columns), got {shown(value)}"
+            )
+        rows, columns = value
+    else:
+        rows = columns = value
+    return as_count(name, rows, minimum), as_count(name, columns, minimum)
 
 
 def as_flag(name: str, value: Any) -> bool:

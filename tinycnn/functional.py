@@ -23,7 +23,6 @@ ValueError for shapes that do not fit.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -32,10 +31,11 @@ import numpy.typing as npt
 from tinycnn._checks import (
     FloatArray,
     as_array,
-    as_count,
     as_float_array,
     as_labels,
+    as_pair,
     require_same_dtype,
+    shown,
 )
 from tinycnn.fast.dispatch import kernels
 
@@ -86,17 +86,18 @@ def border_of(padding: Any, kernel: tuple[int, int]) -> Border:
         rows and S - 1 columns in all, of which an odd one stands below or to the right.
     kernel : (R, S)
     """
-    if isinstance(padding, str):
-        if padding != "same":
-            raise ValueError(f"padding: must be 'same', a number or two, got {padding!r}")
+    if padding == "same":
         rows, columns = (((size - 1) // 2, size // 2) for size in kernel)
         return rows, columns
-    if isinstance(padding, Sequence):
-        top, left = padding
-    else:
-        top = left = padding
-    top, left = as_count("padding", top, 0), as_count("padding", left, 0)
+    top, left = as_padding("padding", padding)
     return (top, top), (left, left)
+
+
+def as_padding(name: str, padding: Any) -> tuple[int, int]:
+    """Return the rows and columns of zeros on each side, of one number for both or of two."""
+    if isinstance(padding, str):
+        raise ValueError(f"{name}: must be 'same', a number or two, got {shown(padding)}")
+    return as_pair(name, padding, 0)
 
 
 def conv2d_forward(

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import numpy as np
 
 from tinycnn import functional
-from tinycnn._checks import FloatArray, as_count, as_flag, as_number, shown
+from tinycnn._checks import FloatArray, as_count, as_flag, as_number, as_pair, shown
 
 Shape: TypeAlias = tuple[int, ...]
 Random: TypeAlias = np.random.Generator | None
@@ -211,20 +211,15 @@ class Conv(Layer):
 
     def __post_init__(self) -> None:
         _set(self, "filters", as_count("Conv: filters", self.filters, 1))
-        _set(self, "kernel_size", _pair("Conv: kernel_size", self.kernel_size, 1))
+        _set(self, "kernel_size", as_pair("Conv: kernel_size", self.kernel_size, 1))
         _set(self, "bias", as_flag("Conv: bias", self.bias))
-        if self.padding == "same":
-            return
-        if isinstance(self.padding, str):
-            raise ValueError(
-                f"Conv: padding: must be 'same', a number or two, got {shown(self.padding)}"
-            )
-        _set(self, "padding", _pair("Conv: padding", self.padding, 0))
+        if self.padding != "same":
+            _set(self, "padding", functional.as_padding("Conv: padding", self.padding))
 
     @property
     def kernel(self) -> tuple[int, int]:
         """Rows and columns of the filters."""
-        return _pair("Conv: kernel_size", self.kernel_size, 1)
+        return as_pair("Conv: kernel_size", self.kernel_size, 1)
 
     @property
     def border(self) -> functional.Border:
@@ -413,19 +408,6 @@ class Linear(Layer):
         """See :func:`tinycnn.functional.linear_backward`."""
         dx, *gradients = functional.linear_backward(dout, cache)
         return dx, _named(gradients)
-
-
-def _pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
-    """Return (rows, columns) of one number for both, or of two."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) != 2:
-            raise ValueError(
-                f"{name}: must be one whole number or (rows, columns), got {shown(value)}"
-            )
-        rows, columns = value
-    else:
-        rows = columns = value
-    return as_count(name, rows, minimum), as_count(name, columns, minimum)
 
 
 def _set(layer: Layer, name: str, value: Any) -> None:
