@@ -20,6 +20,8 @@ from tinycnn.layers import Dropout, Layer, register
 class AvgPool(Layer):
     """The mean of each 2x2 window; an odd last row or column takes no part."""
 
+    is_transparent = True
+
     def output_shape(self, input_shape):
         C, H, W = input_shape
         return C, H // 2, W // 2
@@ -59,6 +61,8 @@ class LeakyReLU(Layer):
     """``x`` where it is positive, else ``slope * x``."""
 
     slope: float = 0.01
+
+    stops_half = True
 
     def forward(self, x, parameters, rng=None):
         steepness = np.where(x > 0, x.dtype.type(1), x.dtype.type(self.slope))

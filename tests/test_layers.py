@@ -12,6 +12,7 @@ import json
 import numpy as np
 import pytest
 from conftest import numeric_gradient, relative_error
+from own_layers import AvgPool, BatchNorm, LeakyReLU, Residual, Scale
 
 import tinycnn
 from tinycnn import CNN, Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, lesson
@@ -386,6 +387,31 @@ def test_weights_start_with_the_variance_that_keeps_signals(layers, name, varian
     assert not net.parameters[f"{name}.bias"].any()
 
 
+def test_layers_of_ones_own_say_how_the_layer_before_starts():
+    def first_weight(*between):
+        layers = [Conv(8), *between, Flatten(), Linear(2)]
+        return CNN((1, 10, 10), layers, seed=1).parameters["conv1.weight"]
+
+    he, plain = first_weight(ReLU()), first_weight()
+    np.testing.assert_allclose(he, plain * np.sqrt(2), rtol=1e-6)
+    np.testing.assert_array_equal(first_weight(AvgPool(), LeakyReLU()), he)
+    np.testing.assert_array_equal(first_weight(AvgPool()), plain)
+    np.testing.assert_array_equal(first_weight(BatchNorm(), ReLU()), plain)
+
+
+def test_names_do_not_meet():
+    class Pool(ReLU):
+        pass
+
+    class Pool2(ReLU):
+        pass
+
+    net = CNN((1, 4, 4), [*(Pool() for _ in range(21)), Pool2(), Flatten()])
+    names = [step.name for step in net.architecture.steps]
+    assert names[20:] == ["pool21", "pool2_1", "flatten1"]
+    assert len(set(names)) == len(names)
+
+
 def test_the_seed_decides_the_first_parameters():
     def flat(seed):
         return CNN((1, 8, 8), channels=(4,), n_classes=3, seed=seed).flat
@@ -407,6 +433,19 @@ def test_a_description_survives_json(layer):
     assert hash(made) == hash(layer)
     assert repr(made) == repr(layer)
     assert eval(repr(layer), {cls.__name__: cls for cls in STANDARD}) == layer
+
+
+def test_numpys_numbers_and_layers_inside_are_described_too():
+    layer = Residual((Scale(np.float32(0.5)), Conv(np.int64(3), padding="same")))
+    described = json.loads(json.dumps(describe_layer(layer)))
+    assert described["main"][0] == {"kind": "scale", "factor": 0.5}
+    assert make_layer(described) == layer
+
+
+@pytest.mark.parametrize("value", [np.ones(2), len, 1j, {"a": 1}, [1, 2]], ids=str)
+def test_what_no_file_can_hold_is_named(value):
+    with pytest.raises(TypeError, match=r"Scale: factor: a file can hold numbers, .*got "):
+        describe_layer(Residual((Scale(value),)))
 
 
 def test_all_standard_layers_are_registered():

@@ -10,13 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinycnn._checks import as_count, shown
-from tinycnn.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, Shape
+from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU, Shape
 
 # Classes have names, one by one. ImageNet-21k, the largest set in common use, has 21,841.
 MAX_CLASSES = 65_536
-
-# What decides nothing about the values it is handed: a layer before such a one feeds what follows.
-_TRANSPARENT = (MaxPool, Dropout, Flatten)
 
 
 class Step(NamedTuple):
@@ -106,10 +103,9 @@ class Architecture:
         return math.prod(self.steps[-1].input_shape)
 
     def feeds_relu(self, index: int) -> bool:
-        """Tell whether a ReLU follows the layer of this index, at once or behind pooling."""
-        following = (layer for layer in self.layers[index + 1 :])
-        first = next((layer for layer in following if not isinstance(layer, _TRANSPARENT)), None)
-        return isinstance(first, ReLU)
+        """Tell whether a ReLU or its like follows a layer, at once or behind pooling."""
+        following = (layer for layer in self.layers[index + 1 :] if not layer.is_transparent)
+        return next((layer.stops_half for layer in following), False)
 
 
 def make_blocks(
@@ -168,8 +164,10 @@ def make_steps(input_shape: Shape, layers: Iterable[Layer], prefix: str = "") ->
     counts: dict[str, int] = {}
     for layer in layers:
         number = counts[layer.kind] = counts.get(layer.kind, 0) + 1
+        # So that the first Pool2 and the 21st Pool have different names.
+        kind = f"{layer.kind}_" if layer.kind[-1].isdigit() else layer.kind
         shape = steps[-1].output_shape if steps else input_shape
-        steps.append(_make_step(f"{prefix}{layer.kind}{number}", layer, shape))
+        steps.append(_make_step(f"{prefix}{kind}{number}", layer, shape))
     return tuple(steps)
 
 

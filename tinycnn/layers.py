@@ -43,6 +43,11 @@ class Layer:
 
     kind: ClassVar[str] = "layer"
 
+    # For how the layer before starts: whether this one stops half of what comes, as a ReLU does,
+    # or leaves that to the one behind it, since it only picks or moves values.
+    stops_half: ClassVar[bool] = False
+    is_transparent: ClassVar[bool] = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.kind = cls.__name__.lower()
@@ -65,7 +70,7 @@ class Layer:
         input_shape : tuple of int
         rng : numpy.random.Generator
         feeds_relu : bool
-            Whether a :class:`ReLU` follows, at once or behind pooling, which halves what passes.
+            Whether a :class:`ReLU` or its like follows, at once or behind pooling.
         """
         return dict.fromkeys(self.parameter_shapes(input_shape), 0.0)
 
@@ -111,7 +116,8 @@ class Layer:
     def backward_parameters(self, dout: FloatArray, cache: Any) -> Arrays:
         """Compute the gradients of the parameters alone, which is all that a first layer needs.
 
-        The base drops the dx of :meth:`backward`; override it where dx takes long.
+        The base drops the dx of :meth:`backward`; override it where dx takes long. Where a base
+        class has done so, override it together with :meth:`backward`.
         """
         return self.backward(dout, cache)[1]
 
@@ -147,9 +153,18 @@ def register(layer: AnyLayer) -> AnyLayer:
 
 
 def describe_layer(layer: Layer) -> dict[str, Any]:
-    """Return a layer's kind and arguments, ready for JSON."""
-    fields = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
-    return {"kind": layer.kind, **{name: _described(value) for name, value in fields.items()}}
+    """Return a layer's kind and arguments, ready for JSON.
+
+    Raises
+    ------
+    TypeError
+        If JSON has nothing for an argument.
+    """
+    described = {"kind": layer.kind}
+    for field in dataclasses.fields(layer):
+        name = f"{type(layer).__name__}: {field.name}"
+        described[field.name] = _described(name, getattr(layer, field.name))
+    return described
 
 
 def make_layer(description: Mapping[str, Any]) -> Layer:
@@ -172,10 +187,19 @@ def make_layer(description: Mapping[str, Any]) -> Layer:
     return LAYERS[kind](**arguments)
 
 
-def _described(value: Any) -> Any:
+def _described(name: str, value: Any) -> Any:
     if isinstance(value, Layer):
         return describe_layer(value)
-    return [_described(each) for each in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_described(name, each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, bool | int | float | str | None):
+        raise TypeError(
+            f"{name}: a file can hold numbers, strings, booleans, None, layers and tuples of them, "
+            f"got {shown(value)}"
+        )
+    return value
 
 
 def _undescribed(value: Any) -> Any:
@@ -269,6 +293,8 @@ class Conv(Layer):
 class ReLU(Layer):
     """``max(x, 0)``, as ``torch.nn.ReLU``: keeps the shape."""
 
+    stops_half = True
+
     def forward(self, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
         """See :func:`tinycnn.functional.relu_forward`."""
         return functional.relu_forward(x)
@@ -285,6 +311,8 @@ class MaxPool(Layer):
 
     An odd last row or column takes no part.
     """
+
+    is_transparent = True
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return (C, H // 2, W // 2) of an input of (C, H, W)."""
@@ -324,6 +352,8 @@ class Dropout(Layer):
 
     rate: float = 0.5
 
+    is_transparent = True
+
     def __post_init__(self) -> None:
         rate = as_number("Dropout: rate", self.rate)
         if not 0 <= rate < 1:
@@ -347,6 +377,8 @@ class Dropout(Layer):
 @dataclass(frozen=True)
 class Flatten(Layer):
     """Turns maps (C, H, W) into a vector (C * H * W,), as ``torch.nn.Flatten``."""
+
+    is_transparent = True
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return (F,), the product of all sizes."""
