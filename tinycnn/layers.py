@@ -39,12 +39,20 @@ class Layer:
 
     Shapes are those of one image, without N: ``(C, H, W)`` for maps, ``(F,)`` for vectors. Both
     passes get and return arrays of the network's dtype, float32 or float64.
+
+    Attributes
+    ----------
+    kind : str
+        The class's name in lower case, by which files and parameters call it.
+    stops_half : bool
+        Whether about half of what comes does not pass, as in a ReLU: the layer before it then
+        starts with larger weights. A class attribute; False unless a subclass sets it.
+    is_transparent : bool
+        Whether it only picks, moves or drops values, so that how the layer before it starts is
+        up to the layer behind it. Likewise.
     """
 
     kind: ClassVar[str] = "layer"
-
-    # For how the layer before starts: whether this one stops half of what comes, as a ReLU does,
-    # or leaves that to the one behind it, since it only picks or moves values.
     stops_half: ClassVar[bool] = False
     is_transparent: ClassVar[bool] = False
 
