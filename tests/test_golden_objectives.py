@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_golden_networks import assert_close, below, make_network, read_networks
+from test_golden_networks import assert_close, make_network, read_networks
 
 import tinycnn
 from tinycnn.inputs import Examples
@@ -57,9 +57,10 @@ def test_loss_and_gradients(name: str, dtype: str, path: str) -> None:
         loss, gradient, _ = gradients.over(examples).differentiate()
 
     assert_close(loss, golden["loss"], dtype)
-    by_name = Parameters(gradient, net.architecture.parameter_shapes)
-    for parameter, expected in below(golden, "gradients/").items():
-        assert_close(by_name[parameter], expected, dtype)
+    shapes = net.architecture.parameter_shapes
+    expected = Parameters(golden["gradients"], shapes)
+    for parameter, values in Parameters(gradient, shapes).items():
+        assert_close(values, expected[parameter], dtype)
 
 
 @every_case

@@ -193,13 +193,28 @@ def find(
             and double["losses"][-1] < double["losses"][0]
             and is_close(single, double)
         ):
-            return drawn | double
+            return pack(drawn | double)
     raise RuntimeError("no well-conditioned network found: loosen what is asked of it")
 
 
-def describe(network: Network) -> dict[str, np.ndarray]:
-    """Turn a network into arrays."""
+def pack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Put all parameters into one array, and all gradients, in the order of ``CNN.flat``."""
+    groups: dict[str, list[np.ndarray]] = {}
+    for key, values in arrays.items():
+        groups.setdefault(key.split("/")[0], []).append(values)
     return {
+        group: np.concatenate([values.ravel() for values in parts])
+        if group in ("parameters", "gradients")
+        else parts[0]
+        for group, parts in groups.items()
+    }
+
+
+def describe(network: Network) -> dict[str, np.ndarray]:
+    """Turn a network into arrays: its layers, and what PyTorch calls its parameters."""
+    state = as_torch(network.image_shape, network.layers).state_dict()
+    return {
+        "state_dict": np.array(json.dumps([(name, p.shape) for name, p in state.items()])),
         "image_shape": np.array(network.image_shape),
         "layers": np.array(json.dumps([describe_layer(layer) for layer in network.layers])),
     }
