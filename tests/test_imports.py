@@ -39,7 +39,8 @@ IN_ORDER = """
 
     __init__
 
-    sklearn.layout sklearn.classifier sklearn
+    sklearn.layout sklearn.threads sklearn.translation sklearn.reading sklearn.predicting
+    sklearn.classifier sklearn
 
     export.pytorch export.safetensors export.onnx
     export.c.text export.c.plan export.c.functions export.c.source export.c.files export.c
