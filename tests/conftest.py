@@ -48,7 +48,7 @@ def with_biases(net: tinycnn.CNN, rng: np.random.Generator) -> tinycnn.CNN:
 
 
 def halves(rng: np.random.Generator, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Two classes that a bright left or right half tells apart: images (n, 1, 6, 6), labels (n,)."""
+    """Two classes, told apart by their bright half: images (n, 1, 6, 6) and labels (n,)."""
     labels = np.arange(n) % 2
     images = 0.1 * rng.random((n, 1, 6, 6))
     images[labels == 0, :, :, :3] += 0.8

@@ -10,10 +10,26 @@ import time
 
 import numpy as np
 import pytest
+from conftest import small_net
 
 import tinycnn
-from tinycnn import SGD, Adam, AdamW, Augmentation, Callback, Checkpoint, EarlyStopping
-from tinycnn.schedules import OneCycle, cosine_decay, linear_decay
+from tinycnn import (
+    SGD,
+    Adam,
+    AdamW,
+    Augmentation,
+    Callback,
+    Checkpoint,
+    Conv,
+    Dropout,
+    EarlyStopping,
+    Flatten,
+    Linear,
+    OneCycle,
+    ReLU,
+    cosine_decay,
+    linear_decay,
+)
 
 EPOCHS = 6
 
@@ -38,15 +54,18 @@ class BreakOff(Callback):
             raise KeyboardInterrupt
 
 
+def make_net(**arguments):
+    return small_net((1, 6, 6), **{"channels": (3,), "n_classes": 2, **arguments})
+
+
 class Outcome:
     """A training, and all that is to be the same after it."""
 
-    def __init__(
-        self, data, *, optimizer=None, callbacks=(), dtype="float32", net_seed=0, **arguments
-    ):
-        self.net = tinycnn.CNN((1, 6, 6), (3,), n_classes=2, dtype=dtype, seed=net_seed)
+    def __init__(self, data, *, optimizer=None, callbacks=(), net=None, **arguments):
+        self.net = net or make_net()
         self.optimizer = optimizer or SGD()
-        arguments = {"epochs": EPOCHS, "batch_size": 16, "verbose": False, **arguments}
+        fixed = {"epochs": EPOCHS, "batch_size": 16, "schedule": None, "verbose": False}
+        arguments = {**fixed, **arguments}
         self.stopping = next((each for each in callbacks if isinstance(each, EarlyStopping)), None)
         self.history = None
         try:
@@ -88,7 +107,18 @@ TRAININGS = {
         "schedule": cosine_decay,
         "validation_fraction": 0.3,
         "patience": 5,
-        "dtype": "float64",
+        "net": {"dtype": "float64"},
+    },
+    "Dropout, padding, two hidden layers": {
+        "optimizer": lambda: AdamW(0.01),
+        "schedule": "one_cycle",
+        "net": {
+            "layers": [
+                *(Conv(3, padding="same"), ReLU(), Dropout(0.3), Flatten()),
+                *(Linear(5), ReLU(), Dropout(0.2), Linear(4), ReLU(), Linear(2)),
+            ],
+            "channels": None,
+        },
     },
     "augmented, weighted, smoothed": {
         "optimizer": lambda: SGD(0.1),
@@ -104,12 +134,13 @@ TRAININGS = {
 }
 
 
-def outcome(data, path, name, *others, checkpoint_first=False, **more):
+def outcome(data, path, name, *others, resume=False, checkpoint_first=False, net_seed=0, **more):
     """Run one of the trainings above with a checkpoint and other callbacks."""
     arguments = {**TRAININGS[name], **more}
     patience = arguments.pop("patience", None)
     stopping = [EarlyStopping(patience)] if patience else []
-    checkpoint = [Checkpoint(path)]
+    checkpoint = [Checkpoint(path, resume=resume)]
+    arguments["net"] = make_net(seed=net_seed, **arguments.get("net", {}))
     callbacks = checkpoint + stopping if checkpoint_first else stopping + checkpoint
     arguments["optimizer"] = arguments["optimizer"]()
     return Outcome(data, callbacks=[*callbacks, *others], **arguments)
@@ -125,7 +156,21 @@ def test_broken_off_after_any_epoch_and_resumed_it_ends_the_same(tmp_path, data,
         # The callbacks' order is of no account, nor is what the network was before.
         broken = outcome(data, path, name, BreakOff(epoch), checkpoint_first=True)
         assert (broken.history is None) == (epoch < n_epochs)
-        whole.assert_same(outcome(data, path, name, resume=path, net_seed=epoch))
+        whole.assert_same(outcome(data, path, name, resume=True, net_seed=epoch))
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_without_a_file_it_starts_anew(tmp_path, data, name):
+    whole = outcome(data, tmp_path / "whole.npz", name)
+    whole.assert_same(outcome(data, tmp_path / "run.npz", name, resume=True))
+    assert (tmp_path / "run.npz").exists()
+
+
+def test_without_resume_a_file_is_overwritten(tmp_path, data):
+    path = tmp_path / "run.npz"
+    outcome(data, path, "SGD", BreakOff(2))
+    whole = outcome(data, tmp_path / "whole.npz", "SGD")
+    whole.assert_same(outcome(data, path, "SGD"))
 
 
 def test_a_training_can_be_resumed_again_and_again(tmp_path, data):
@@ -133,10 +178,10 @@ def test_a_training_can_be_resumed_again_and_again(tmp_path, data):
     whole = outcome(data, tmp_path / "whole.npz", name)
     outcome(data, path, name, BreakOff(1))
     for epoch in (2, 4):
-        outcome(data, path, name, BreakOff(epoch), resume=path)
-    whole.assert_same(outcome(data, path, name, resume=path))
+        outcome(data, path, name, BreakOff(epoch), resume=True)
+    whole.assert_same(outcome(data, path, name, resume=True))
     # Once it is over, there is nothing left to do.
-    whole.assert_same(outcome(data, path, name, BreakOff(0), resume=path))
+    whole.assert_same(outcome(data, path, name, BreakOff(0), resume=True))
 
 
 def test_threads_and_progress_may_be_others(tmp_path, data, capsys):
@@ -144,7 +189,7 @@ def test_threads_and_progress_may_be_others(tmp_path, data, capsys):
     path = tmp_path / "run.npz"
     whole = outcome(data, tmp_path / "whole.npz", "momentum", n_threads=1)
     outcome(data, path, "momentum", BreakOff(4), n_threads=1)
-    resumed = outcome(data, path, "momentum", resume=path, n_threads=2, verbose=True)
+    resumed = outcome(data, path, "momentum", resume=True, n_threads=2, verbose=True)
     whole.assert_same(resumed)
     shown = capsys.readouterr().err
     assert "18/18" in shown  # 3 batches an epoch
@@ -155,7 +200,7 @@ def test_threads_and_progress_may_be_others(tmp_path, data, capsys):
 def test_without_schedule_more_epochs_may_follow(tmp_path, data):
     path = tmp_path / "run.npz"
     outcome(data, path, "momentum", epochs=3)
-    resumed = outcome(data, path, "momentum", resume=path, epochs=8)
+    resumed = outcome(data, path, "momentum", resume=True, epochs=8)
     outcome(data, path, "momentum", epochs=8).assert_same(resumed)
 
 
@@ -164,7 +209,7 @@ def test_more_patience_goes_on_where_less_had_stopped(tmp_path, data):
     whole = outcome(data, tmp_path / "whole.npz", name, patience=4)
     short = outcome(data, path, name)
     assert len(short.history.train_loss) < len(whole.history.train_loss)
-    whole.assert_same(outcome(data, path, name, resume=path, patience=4))
+    whole.assert_same(outcome(data, path, name, resume=True, patience=4))
 
 
 def test_without_seed_the_same_images_stay_held_out(tmp_path, data, rng):
@@ -179,7 +224,8 @@ def test_without_seed_the_same_images_stay_held_out(tmp_path, data, rng):
 
     checkpoint = Checkpoint(tmp_path / "run.npz")
     whole = Outcome(data, callbacks=[checkpoint, Copy()], **arguments)
-    whole.assert_same(Outcome(data, resume=copies / "run.npz", **arguments))
+    resumed = Checkpoint(copies / "run.npz", resume=True)
+    whole.assert_same(Outcome(data, callbacks=[resumed], **arguments))
 
 
 def test_a_callbacks_own_state_is_restored(tmp_path, data):
@@ -202,7 +248,7 @@ def test_a_callbacks_own_state_is_restored(tmp_path, data):
     path = tmp_path / "run.npz"
     Outcome(data, callbacks=[Counter(), Checkpoint(path)], epochs=2)
     counter = Counter()
-    Outcome(data, callbacks=[counter], epochs=4, resume=path)
+    Outcome(data, callbacks=[counter, Checkpoint(path, resume=True)], epochs=4)
     assert counter.count == 4 * 3
     assert counter.words == ["none", "epoch 1", "epoch 2", "epoch 3", "epoch 4"]
 
@@ -212,7 +258,8 @@ def test_a_callbacks_own_state_is_restored(tmp_path, data):
 
     with pytest.raises(ValueError, match="'callback0/friend' is an array of Python objects"):
         Outcome(data, callbacks=[Wrong(), Checkpoint(path)])
-    Outcome(data, callbacks=[Counter()], epochs=4, resume=path)  # the older one is there still
+    # The older one is there still.
+    Outcome(data, callbacks=[Counter(), Checkpoint(path, resume=True)], epochs=4)
 
 
 def test_written_every_so_many_epochs_and_after_the_last(tmp_path, data):
@@ -261,13 +308,12 @@ def die_half_way(file, **arrays):
 
 np.savez = die_half_way
 images, labels = tinycnn.load_digits()
-net = tinycnn.CNN((1, 8, 8), (2,))
+net = tinycnn.CNN((1, 8, 8), channels=(2,), n_classes=10)
 stopping = tinycnn.EarlyStopping(40)
 tinycnn.fit(
     net, images[:200], labels[:200], epochs=30, validation_fraction=0.2, verbose=False,
     optimizer=tinycnn.Adam(), schedule=tinycnn.cosine_decay,
-    callbacks=[stopping, tinycnn.Checkpoint(path), Slow()],
-    resume=path if path.exists() else None,
+    callbacks=[stopping, tinycnn.Checkpoint(path, resume=True), Slow()],
 )
 tinycnn.save_model(net, path.with_name("final.npz"))
 """
@@ -329,14 +375,13 @@ def written(tmp_path, data):
     return path, arguments
 
 
-def refused(data, words, error=ValueError, **arguments):
+def refused(data, path, words, error=ValueError, **arguments):
     """Resume with arguments that do not fit; network and optimiser must stay as they were."""
-    net = arguments.pop("net", None) or tinycnn.CNN((1, 6, 6), (3,), n_classes=2)
+    net = arguments.pop("net", None) or make_net()
     optimizer = arguments.pop("optimizer", None) or SGD()
     flat = net.flat.copy()
-    callbacks = arguments.pop("callbacks", None)
-    callbacks = [EarlyStopping(9)] if callbacks is None else callbacks
-    arguments = {"batch_size": 16, "verbose": False, **arguments}
+    callbacks = [*arguments.pop("callbacks", [EarlyStopping(9)]), Checkpoint(path, resume=True)]
+    arguments = {"batch_size": 16, "schedule": None, "verbose": False, **arguments}
     with pytest.raises(error, match=words) as caught:
         tinycnn.fit(net, *data, optimizer=optimizer, callbacks=callbacks, **arguments)
     np.testing.assert_array_equal(net.flat, flat)
@@ -348,7 +393,7 @@ def refused(data, words, error=ValueError, **arguments):
 def test_other_arguments_are_refused_by_name(data, written):
     path, same = written
     images, labels = data
-    standardized = tinycnn.CNN((1, 6, 6), (3,), n_classes=2)
+    standardized = make_net()
     standardized.standardize(images)
     for words, changes in [
         (r"batch_size: 16; this call has batch_size: 8; use the same", {"batch_size": 8}),
@@ -356,7 +401,7 @@ def test_other_arguments_are_refused_by_name(data, written):
         ("seed: 0; this call has seed: None", {"seed": None}),
         (r"optimizer: SGD\(lr=0.05.*; this call has optimizer: Adam\(", {"optimizer": Adam()}),
         ("optimizer: .*momentum=0.9.*momentum=0.8", {"optimizer": SGD(momentum=0.8)}),
-        ("schedule: OneCycle .*; this call has schedule: None", {"schedule": None}),
+        ("schedule: OneCycle .*; this call has schedule: constant", {"schedule": None}),
         ("schedule: OneCycle .*; this call has schedule: One", {"schedule": OneCycle(0.1)}),
         ("schedule: OneCycle .*; .* cosine_decay", {"schedule": cosine_decay}),
         ("validation_fraction: 0.2; .* 0.3", {"validation_fraction": 0.3}),
@@ -368,11 +413,12 @@ def test_other_arguments_are_refused_by_name(data, written):
         ("class_weight: None; .* with checksum", {"class_weight": "balanced"}),
         ("label_smoothing: 0.0; .* 0.1", {"label_smoothing": 0.1}),
         ("input_mean: ", {"net": standardized}),
-        ("architecture: ", {"net": tinycnn.CNN((1, 6, 6), (4,), n_classes=2)}),
-        ("dtype: float32; .* float64", {"net": tinycnn.CNN((1, 6, 6), (3,), 3, 2, dtype=float)}),
+        ("layers: ", {"net": make_net(channels=(4,))}),
+        ("layers: ", {"net": make_net(padding=1, kernel_size=5)}),
+        ("dtype: float32; .* float64", {"net": make_net(dtype=float)}),
         (
             "class_names: .*'cat'",
-            {"net": tinycnn.CNN((1, 6, 6), (3,), 3, 2, class_names=["cat", "dog"])},
+            {"net": make_net(class_names=["cat", "dog"])},
         ),
         ("epochs: .* has 3 epochs done, got epochs=2.*give at least 3", {"epochs": 2}),
         ("epochs: the schedule of .* over 5 epochs.*give epochs=5", {"epochs": 6}),
@@ -387,27 +433,27 @@ def test_other_arguments_are_refused_by_name(data, written):
         ),
         ("min_delta was 0.0 before, now it is 0.1", {"callbacks": [EarlyStopping(9, 0.1)]}),
     ]:
-        message = refused(data, words, resume=path, **{**same, **changes})
+        message = refused(data, path, words, **{**same, **changes})
         assert str(path) in message or "EarlyStopping:" in message
 
     other = images.copy()
     other[7, 0, 3, 3] += 0.5
-    refused((other, labels), r"images: \(41, 1, 6, 6\) float64 with check", resume=path, **same)
-    refused((images[:40], labels[:40]), r"images: .*\(40, 1", resume=path, **same)
-    refused((images.astype(np.float32), labels), "images: .* float32", resume=path, **same)
-    refused((images, 1 - labels), "labels: ", resume=path, **same)
+    refused((other, labels), path, r"images: \(41, 1, 6, 6\) float64 with check", **same)
+    refused((images[:40], labels[:40]), path, r"images: .*\(40, 1", **same)
+    refused((images.astype(np.float32), labels), path, "images: .* float32", **same)
+    refused((images, 1 - labels), path, "labels: ", **same)
 
 
 def test_large_data_are_told_apart_by_a_sample(tmp_path, rng):
     images, labels = np.zeros((9000, 1, 16, 16)), np.arange(9000) % 2  # 18 MB
     path = tmp_path / "run.npz"
-    net = tinycnn.CNN((1, 16, 16), (1,), n_classes=2)
-    arguments = {"epochs": 1, "verbose": False}
-    tinycnn.fit(net, images, labels, callbacks=[Checkpoint(path)], **arguments)
-    tinycnn.fit(net, images, labels, resume=path, **arguments)
+    net = small_net((1, 16, 16), channels=(1,), n_classes=2)
+    arguments = {"epochs": 1, "verbose": False, "callbacks": Checkpoint(path, resume=True)}
+    tinycnn.fit(net, images, labels, **arguments)
+    tinycnn.fit(net, images, labels, **arguments)
     images[8000:] = 0.01
     with pytest.raises(ValueError, match="images: "):
-        tinycnn.fit(net, images, labels, resume=path, **arguments)
+        tinycnn.fit(net, images, labels, **arguments)
 
 
 def rewrite(path, **changes):
@@ -417,14 +463,14 @@ def rewrite(path, **changes):
     np.savez(path, **{key: array for key, array in arrays.items() if array is not None})
 
 
-def test_damaged_and_foreign_files_are_refused(tmp_path, data, written):
+def test_damaged_and_foreign_files_are_refused(data, written):
     path, same = written
     whole = path.read_bytes()
 
     def refused_after(words, **changes):
         path.write_bytes(whole)
         rewrite(path, **changes)
-        assert str(path) in refused(data, words, resume=path, **same)
+        assert str(path) in refused(data, path, words, **same)
 
     def described(**changes):
         return np.array([json.dumps(known | changes)])
@@ -436,34 +482,57 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, data, written):
     refused_after("is no checkpoint: it has no entry 'checkpoint'", checkpoint=None)
     refused_after("not a tinycnn model", tinycnn=None)
     refused_after("cannot be read", checkpoint=np.array(["{"]))
+    refused_after("cannot be read", checkpoint=np.array(["[" * 100_000]))
     refused_after(
-        "format version 2, this tinycnn reads up to 1",
-        checkpoint=described(format_version=2),
+        "format version 1, this tinycnn reads 2: train it again",
+        checkpoint=described(format_version=1),
+    )
+    refused_after(
+        "format version 3, this tinycnn reads 2: install a later",
+        checkpoint=described(format_version=3),
     )
     refused_after("incomplete: .*epoch", checkpoint=described(epoch="many"))
     refused_after("incomplete", checkpoint=described(arguments=None))
     refused_after("incomplete", checkpoint=described(callbacks=3))
-    refused_after("incomplete: 'order'", order=None)
-    refused_after("incomplete: 'history/train_loss'", **{"history/train_loss": None})
-    refused_after("damaged", checkpoint=described(random_state={}))
-    refused_after("damaged", checkpoint=described(random_state=random_state))
-    refused_after("damaged: state: after 9 steps", **{"optimizer/velocity": None})
-    refused_after("its order is none of 33 images", order=order[1:])
-    refused_after("its order is none", order=twice)
-    refused_after("its order is none", order=order + np.uint8(41))
-    refused_after("its order is none", order=order.astype(np.float64))
+    refused_after("incomplete", order=None)
+    refused_after("incomplete: .*train_loss", **{"history/train_loss": None})
+    refused_after(
+        "train_loss must be 3 finite numbers", **{"history/train_loss": np.array([1.0, np.nan, 1])}
+    )
+    refused_after("train_loss must be 3 finite numbers", **{"history/train_loss": np.ones(2)})
+    refused_after("cannot be resumed", checkpoint=described(random_state={}))
+    refused_after("cannot be resumed", checkpoint=described(random_state=random_state))
+    refused_after("cannot be resumed: state: after 9 steps", **{"optimizer/velocity": None})
+    refused_after("velocity is float32", **{"optimizer/velocity": np.ones(3, np.float32)})
+    refused_after("its order must be distinct indices of 33 images", order=order[1:])
+    refused_after("its order must be distinct", order=twice)
+    refused_after("its order must be distinct", order=order + np.uint8(41))
+    refused_after("its order must be distinct", order=order.astype(np.float32))
     refused_after("conv1.bias is missing", **{"conv1.bias": None})
 
     for length in (0, 10, len(whole) // 2, len(whole) - 5):
         path.write_bytes(whole[:length])
-        refused(data, r"run\.npz", resume=path, **same)
-    tinycnn.save_model(tinycnn.CNN((1, 6, 6)), path)
-    refused(data, "no checkpoint: .*; give a file that tinycnn.Checkpoint", resume=path, **same)
-    refused(data, "none.npz", FileNotFoundError, resume=tmp_path / "none.npz", **same)
+        refused(data, path, r"run\.npz", **same)
+    tinycnn.save_model(make_net(), path)
+    refused(data, path, "no checkpoint: .*; give a file that tinycnn.Checkpoint", **same)
 
 
 def test_a_missing_folder_is_told_before_training(tmp_path, data):
     path = tmp_path / "none" / "run.npz"
-    refused(data, "there is no folder", FileNotFoundError, callbacks=[Checkpoint(path)])
-    with pytest.raises(ValueError, match="every: must be a whole number of at least 1, got 0"):
-        Checkpoint(path, every=0)
+    refused(data, path, "there is no folder", FileNotFoundError, callbacks=[])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"path": 3}, TypeError, "Checkpoint: path: must be a path, got 3"),
+        ({"path": None}, TypeError, "Checkpoint: path: must be a path, got None"),
+        ({"every": 0}, ValueError, "every: must be a whole number of at least 1, got 0"),
+        ({"every": "2"}, TypeError, "every: must be a real number, got '2'"),
+        ({"resume": 1}, TypeError, "resume: must be True or False, got 1"),
+        ({"resume": "run.npz"}, TypeError, "resume: must be True or False, got 'run.npz'"),
+    ],
+)
+def test_wrong_settings_are_refused(arguments, error, words):
+    with pytest.raises(error, match=words):
+        Checkpoint(**({"path": "run.npz"} | arguments))

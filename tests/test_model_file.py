@@ -1,33 +1,78 @@
 """Model files: bit-identical predictions, nothing lost, nothing trusted."""
 
+import copy
 import json
 import os
+import pickle
+import tracemalloc
 import zipfile
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import tinycnn
-from tinycnn import CNN
-from tinycnn.model_file import is_model_file
+from tinycnn import CNN, Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU
+from tinycnn.files.model import is_model_file
+from tinycnn.layers import LAYERS, register
+
+# Every kind of layer, and every spelling of its arguments.
+LAYERS_OF_ALL_KINDS = [
+    *(Conv(4, bias=False), ReLU(), MaxPool()),
+    *(Conv(5, (2, 3), padding=(0, 2)), ReLU()),
+    *(Conv(3, padding="same"), ReLU(), MaxPool()),
+    *(Flatten(), Dropout(0.3), Linear(6), ReLU(), Linear(3)),
+]
+
+
+def make_net(**arguments):
+    return CNN((3, 20, 18), LAYERS_OF_ALL_KINDS, **{"seed": 2, **arguments})
 
 
 @pytest.fixture
 def net():
-    return CNN((3, 20, 18), (4, 5), [3, (2, 3)], 3, class_names=["ant", "bee", "cé"], seed=2)
+    return make_net(class_names=["ant", "bee", "cé"])
+
+
+def same_bits_elsewhere(net, images, others):
+    """Check that other networks are like this one, and share nothing that may change with it."""
+    expected = net.predict_proba(images)
+    for other in others:
+        assert other.architecture == net.architecture
+        assert other.flat.dtype == net.flat.dtype
+        assert other.class_names == net.class_names
+        np.testing.assert_array_equal(other.flat, net.flat)
+        np.testing.assert_array_equal(other.input_mean, net.input_mean)
+        np.testing.assert_array_equal(other.input_std, net.input_std)
+        np.testing.assert_array_equal(other.predict_proba(images), expected)
+        other.parameters["linear2.bias"][...] += 1  # still a view over other.flat
+        assert (other.flat[-3:] != net.flat[-3:]).all()
+        other.set_scaling([0, 0, 0], [2, 2, 2])
+        np.testing.assert_array_equal(net.predict_proba(images), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_loaded_model_predicts_the_same_bits_from_raw_images(tmp_path, rng, dtype, bias):
-    net = CNN((3, 20, 18), (4, 5), [3, (2, 3)], 3, bias=bias, dtype=dtype, seed=2)
-    tinycnn.save_model(net, tmp_path / "m.npz")
-    loaded = tinycnn.load_model(tmp_path / "m.npz")
-    assert loaded.architecture == net.architecture
-    assert loaded.flat.dtype == dtype
-    np.testing.assert_array_equal(loaded.flat, net.flat)
+def test_a_loaded_model_predicts_the_same_bits_from_raw_images(tmp_path, rng, dtype):
+    net = make_net(dtype=dtype)
     images = rng.integers(0, 256, (40, 3, 20, 18), dtype=np.uint8)
-    np.testing.assert_array_equal(loaded.predict_proba(images), net.predict_proba(images))
+    net.standardize(images)
+    tinycnn.save_model(net, tmp_path / "m.npz")
+    same_bits_elsewhere(net, images, [tinycnn.load_model(tmp_path / "m.npz") for _ in range(2)])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_so_do_pickles_and_deep_copies(rng, dtype):
+    net = make_net(dtype=dtype, class_names=["ant", "bee", "cé"])
+    images = rng.integers(0, 256, (40, 3, 20, 18), dtype=np.uint8)
+    net.standardize(images)
+    pickles = [pickle.loads(pickle.dumps(net, protocol)) for protocol in (2, 5)]
+    same_bits_elsewhere(net, images, [copy.deepcopy(net), *pickles])
+
+
+def test_all_kinds_of_layers_are_saved(net):
+    assert {type(layer) for layer in net.layers} == {
+        kind for kind in LAYERS.values() if kind.__module__ == "tinycnn.layers"
+    }
 
 
 def test_class_names_live_with_the_model(tmp_path, net):
@@ -41,9 +86,67 @@ def test_the_file_holds_plain_arrays_and_json(tmp_path, net):
         assert set(file) == {"tinycnn", *net.parameters}
         np.testing.assert_array_equal(file["conv2.weight"], net.parameters["conv2.weight"])
         description = json.loads(str(file["tinycnn"][0]))
-    assert description["format_version"] == 2
+    assert description["format_version"] == 3
     assert description["byte_scale"] == 255
-    assert description["architecture"]["channels"] == [4, 5]
+    assert description["image_shape"] == [3, 20, 18]
+    assert description["layers"][:5] == [
+        {"kind": "conv", "filters": 4, "kernel_size": [3, 3], "padding": [0, 0], "bias": False},
+        {"kind": "relu"},
+        {"kind": "maxpool"},
+        {"kind": "conv", "filters": 5, "kernel_size": [2, 3], "padding": [0, 2], "bias": True},
+        {"kind": "relu"},
+    ]
+    assert description["layers"][-3] == {"kind": "linear", "units": 6, "bias": True}
+    assert description["layers"][-4] == {"kind": "dropout", "rate": 0.3}
+
+
+def test_a_layer_of_ones_own_is_read_once_it_is_registered(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(tinycnn.layers, "LAYERS", dict(LAYERS))
+
+    @dataclass(frozen=True)
+    class LeakyReLU(Layer):
+        slope: float = 0.01
+        sizes: tuple[int, ...] = (1, 2)
+
+        def forward(self, x, parameters, rng=None):
+            return np.where(x > 0, x, self.slope * x).astype(x.dtype), x
+
+        def backward(self, dout, cache):
+            return np.where(cache > 0, dout, self.slope * dout).astype(dout.dtype), {}
+
+    net = CNN((1, 6, 6), [Conv(3), LeakyReLU(0.2), Flatten(), Linear(2)])
+    path = tmp_path / "m.npz"
+    tinycnn.save_model(net, path)
+    with pytest.raises(
+        ValueError, match=r"no layer is called 'leakyrelu'.*decorate .*tinycnn\.layers\.register"
+    ):
+        tinycnn.load_model(path)
+    register(LeakyReLU)
+    loaded = tinycnn.load_model(path)
+    assert loaded.layers == net.layers
+    images = rng.random((5, 1, 6, 6))
+    np.testing.assert_array_equal(loaded.logits(images), net.logits(images))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_versions_are_refused_with_a_way_out(tmp_path, net, version):
+    path = tmp_path / "m.npz"
+    tinycnn.save_model(net, path)
+    rewrite(path, tinycnn=described(path, format_version=version))
+    with pytest.raises(
+        ValueError,
+        match=rf"m\.npz: has format version {version}, this tinycnn reads 3: train it again",
+    ):
+        tinycnn.load_model(path)
+
+
+@pytest.mark.parametrize("version", [4, 99, -1, "3", 3.0, True, None, [3]])
+def test_other_versions_are_refused(tmp_path, net, version):
+    path = tmp_path / "m.npz"
+    tinycnn.save_model(net, path)
+    rewrite(path, tinycnn=described(path, format_version=version))
+    with pytest.raises(ValueError, match=r"has format version .* reads 3: install a later"):
+        tinycnn.load_model(path)
 
 
 def test_the_same_model_gives_the_same_file(tmp_path, net):
@@ -122,23 +225,120 @@ def test_damaged_and_foreign_files_are_refused_in_clear_words(tmp_path, net):
         assert str(path) in str(caught.value)
 
     refused("not a tinycnn model", tinycnn=None)
-    refused("description cannot be read", tinycnn=np.array(["{"]))
-    refused("description cannot be read", tinycnn=np.array(["[]"]))
-    refused("format version 99, this tinycnn reads up to 2", description={"format_version": 99})
     refused("divides bytes by 15, this tinycnn by 255", description={"byte_scale": 15})
-    refused("architecture makes no network", description={"architecture": {}})
-    refused("is float32 .* the architecture needs float16", description={"dtype": "float16"})
+    refused("is float32 .* the architecture needs 'float16'", description={"dtype": "float16"})
     refused("architecture makes no network", description={"class_names": ["only one"]})
-    refused(r"parameter conv1\.bias is missing", **{"conv1.bias": None})
+    refused("class_names must be a list of strings", description={"class_names": [1, 2, 3]})
+    refused("class_names must be a list of strings", description={"class_names": "abc"})
+    refused(r"parameter conv2\.bias is missing", **{"conv2.bias": None})
     refused(
-        r"conv1\.bias is float32 \(5,\), the architecture needs float32 \(4,\)",
-        **{"conv1.bias": np.zeros(5, np.float32)},
+        r"conv2\.bias is float32 \(6,\), the architecture needs 'float32' \(5,\)",
+        **{"conv2.bias": np.zeros(6, np.float32)},
     )
-    refused(r"conv1\.bias is float64", **{"conv1.bias": np.zeros(4)})
+    refused(r"conv2\.bias", **{"conv2.bias": np.zeros(5)})
+    refused(r"conv2\.bias has values that are not finite", **{"conv2.bias": NOT_FINITE})
     half = {name: values.astype("float16") for name, values in net.parameters.items()}
     half["tinycnn"] = described(path, dtype="float16")
-    refused("makes no network: dtype: must be 'float32' or 'float64'", **half)
-    refused("Python objects", **{"conv1.bias": np.array([None] * 4)})
+    refused("makes no network: .*dtype: must be 'float32' or 'float64'", **half)
+    refused("Python objects", **{"conv2.bias": np.array([None] * 5)})
+
+
+NOT_FINITE = np.array([0, 0, np.nan, 0, 0], np.float32)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "null",
+        '"tinycnn"',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"format_version": 3, "format_version": 3}',
+        "9" * 5000,
+        "NaN",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_description_that_is_none_is_refused(tmp_path, net, text):
+    path = tmp_path / "m.npz"
+    tinycnn.save_model(net, path)
+    rewrite(path, tinycnn=np.array([text]))
+    with pytest.raises(ValueError, match=r"m\.npz: damaged: its description cannot be read"):
+        tinycnn.load_model(path)
+
+
+FIRST = {"kind": "conv", "filters": 4, "kernel_size": [3, 3], "padding": [0, 0], "bias": False}
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        MISSING_LAYERS := object(),
+        None,
+        [],
+        {},
+        "conv",
+        3,
+        [None],
+        ["conv"],
+        [[]],
+        [["kind", "conv"]],
+        [{}],
+        [{"kind": None}],
+        [{"kind": ["conv"]}],
+        [{"kind": "__class__"}],
+        [{"kind": "Conv"}],
+        [{"kind": "conv"}],
+        [FIRST | {"filters": "4"}],
+        [FIRST | {"filters": 0}],
+        [FIRST | {"filters": True}],
+        [FIRST | {"filters": float("nan")}],
+        [FIRST | {"filters": [4]}],
+        [FIRST | {"kernel_size": [3, [3]]}],
+        [FIRST | {"kernel_size": [3, 3, 3]}],
+        [FIRST | {"kernel_size": {"0": 3}}],
+        [FIRST | {"padding": "valid"}],
+        [FIRST | {"padding": [-1, 0]}],
+        [FIRST | {"padding": [10**400, 0]}],
+        [FIRST | {"bias": 1}],
+        [FIRST | {"stride": 2}],
+        [FIRST | {"__post_init__": 2}],
+        [{"kind": "dropout", "rate": float("nan")}],
+        [{"kind": "relu", "kind ": "relu"}],
+        [{"kind": "linear", "units": 3}],
+        [{"kind": "relu"}],
+        [{"kind": "flatten"}],
+    ],
+    ids=lambda layers: str(layers)[:50],
+)
+def test_layers_that_are_none_are_refused(tmp_path, net, layers):
+    path = tmp_path / "m.npz"
+    tinycnn.save_model(net, path)
+    with np.load(path) as file:
+        description = json.loads(str(file["tinycnn"][0])) | {"layers": layers}
+    if layers is MISSING_LAYERS:
+        del description["layers"]
+    rewrite(path, tinycnn=np.array([json.dumps(description)]))
+    with pytest.raises(ValueError, match=r"m\.npz: damaged: ") as caught:
+        tinycnn.load_model(path)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "image_shape",
+    [None, [], [20, 18], [3, 20, "18"], [3, 20, 0], [3, 20, 18, 1], "abc", {"C": 3}, [[3, 20, 18]]],
+    ids=str,
+)
+def test_an_image_shape_that_is_none_is_refused(tmp_path, net, image_shape):
+    path = tmp_path / "m.npz"
+    tinycnn.save_model(net, path)
+    rewrite(path, tinycnn=described(path, image_shape=image_shape))
+    with pytest.raises(ValueError, match=r"m\.npz: damaged: its architecture makes no network"):
+        tinycnn.load_model(path)
 
 
 MISSING = object()
@@ -206,22 +406,27 @@ def test_truncated_and_missing_files(tmp_path, net):
         tinycnn.save_model(net, tmp_path / "no folder" / "m.npz")
 
 
-@pytest.mark.parametrize(
-    "gigantic",
-    [
-        {"image_shape": [1, 10**6, 10**6], "channels": [10**6], "kernel_sizes": [[3, 3]]},
-        {"hidden": 10**12},
-        {"n_classes": 10**12},
-        {"hidden": 10**400},
-    ],
-    ids=["image", "hidden", "classes", "no memory at all"],
-)
-def test_a_description_of_a_gigantic_network_allocates_nothing(tmp_path, net, gigantic):
+@pytest.mark.parametrize("size", [10**6, 10**12, 10**300, 10**400])
+@pytest.mark.parametrize("where", ["image", "filters", "units", "kernel", "padding"])
+def test_a_description_of_a_gigantic_network_allocates_nothing(tmp_path, net, where, size):
     path = tmp_path / "m.npz"
     tinycnn.save_model(net, path)
-    rewrite(path, tinycnn=described(path, architecture=net.architecture._asdict() | gigantic))
-    with pytest.raises(ValueError, match=r"damaged"):
-        tinycnn.load_model(path)
+    linear = {"kind": "linear", "units": size if where == "units" else 3}
+    conv = FIRST | {"filters": size} if where == "filters" else FIRST
+    if where in ("kernel", "padding"):
+        conv = conv | {"kernel_size": [size, size], "padding": [size, size]}
+    changes = {
+        "image_shape": [1, size, size] if where == "image" else [3, 20, 18],
+        "layers": [conv, {"kind": "flatten"}, linear],
+    }
+    rewrite(path, tinycnn=described(path, **changes))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"damaged"):
+            tinycnn.load_model(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_corrupt_member_is_noticed(tmp_path, net):
@@ -229,8 +434,8 @@ def test_a_corrupt_member_is_noticed(tmp_path, net):
     tinycnn.save_model(net, path)
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
-        offset = archive.getinfo("fc.weight.npy").header_offset
+        offset = archive.getinfo("linear1.weight.npy").header_offset
     data[offset + 300] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"fc\.weight"):
+    with pytest.raises(ValueError, match=r"linear1\.weight"):
         tinycnn.load_model(path)

@@ -98,7 +98,7 @@ def test_the_border_is_the_mean_and_not_black(rng):
 
 
 def test_blocks_fit_that_would_not_without_it():
-    with pytest.raises(ValueError, match="conv2: its 3 x 3 kernel .* maps of 1 x 1.* padding"):
+    with pytest.raises(ValueError, match=r"conv2: its 3 x 3 kernel .* maps of 1 x 1.* padding"):
         CNN((1, 5, 5), channels=(4, 4), n_classes=3)
     net = CNN((1, 5, 5), channels=(4, 4), padding="same", n_classes=3)
     shapes = {step.name: step.output_shape for step in net.architecture.steps}

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import tinycnn
-from tinycnn.weighting import image_weights
+from tinycnn import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
+from tinycnn.training import fitting
+from tinycnn.training.weighting import image_weights
 
 pytest.importorskip("sklearn", minversion="1.6")
 
@@ -35,7 +37,10 @@ from sklearn.utils.estimator_checks import (
 
 import tinycnn.sklearn.classifier
 from tinycnn.sklearn import CNNClassifier
-from tinycnn.sklearn.classifier import _threads
+from tinycnn.sklearn.threads import threads_of
+from tinycnn.sklearn.translation import draw_seed
+from tinycnn.training.choices import as_optimizer
+from tinycnn.training.defaults import auto_channels
 
 # What scikit-learn skips where pandas is not installed, or array libraries are not asked for.
 NEED_MORE = {
@@ -140,9 +145,9 @@ def test_flat_images_fill_the_smallest_square(rng, n_features, side):
 
 def test_bytes_are_not_copied_to_floats(small, monkeypatch):
     seen = []
-    original = tinycnn.CNN.pixels
+    original = tinycnn.CNN.inputs
     monkeypatch.setattr(
-        tinycnn.CNN, "pixels", lambda net, images: seen.append(images) or original(net, images)
+        tinycnn.CNN, "inputs", lambda net, images: seen.append(images) or original(net, images)
     )
     X, y = small
     net = quick().fit(X, y)
@@ -220,13 +225,13 @@ def test_class_weights_go_by_label(small, monkeypatch):
     X, y = small
     names = np.array(list("abcdefghij"))[y]
     given = []
-    fit = tinycnn.training.fit
+    fit = fitting.fit
 
     def spy(*args, sample_weight, **kwargs):
         given.append(sample_weight)
         return fit(*args, sample_weight=sample_weight, **kwargs)
 
-    monkeypatch.setattr(tinycnn.training, "fit", spy)
+    monkeypatch.setattr(fitting, "fit", spy)
     quick(class_weight={"b": 3.0}).fit(X, names)
     np.testing.assert_array_equal(given[-1], np.where(names == "b", 3.0, 1.0))
     quick(class_weight="balanced").fit(X, names)
@@ -263,20 +268,21 @@ def test_predictions_agree_with_each_other(small, fitted):
 def test_log_probabilities_stay_finite(small):
     X, y = small
     net = quick().fit(X, y)
-    net.network_.parameters["fc.weight"][...] *= 1e4
+    net.network_.parameters["linear1.weight"][...] *= 1e4
     assert np.isfinite(net.predict_log_proba(X)).all()
     assert (net.predict_proba(X) == 0).any()
 
 
-@pytest.mark.parametrize("hidden", [0, 12])
+@pytest.mark.parametrize("hidden", [0, 12, (20, 12)])
 def test_transform_gives_what_the_last_layer_sees(small, hidden):
     X, y = small
     net = quick(hidden=hidden).fit(X, y)
     features = net.transform(X)
-    assert features.shape == (300, hidden or 8 * 4 * 4)
-    fc = net.network_.parameters["fc.weight"], net.network_.parameters["fc.bias"]
+    assert features.shape == (300, 12 if hidden else 8 * 4 * 4)
+    last = net.network_.architecture.steps[-1].name
+    weight, bias = net.network_.parameters.of(last).values()
     np.testing.assert_allclose(
-        features @ fc[0].T + fc[1], net.decision_function(X), rtol=1e-4, atol=1e-4
+        features @ weight.T + bias, net.decision_function(X), rtol=1e-4, atol=1e-4
     )
     names = net.get_feature_names_out()
     assert len(names) == features.shape[1]
@@ -328,29 +334,133 @@ def test_partial_fit_goes_on(small):
 def test_optimizers_differ_and_learn(small):
     X, y = small
     losses = set()
-    for optimizer, rate in [("adam", 0.01), ("adamw", 0.01), ("sgd", 0.05)]:
-        net = quick(optimizer=optimizer, learning_rate_init=rate, alpha=0.01).fit(X, y)
+    for optimizer in ("adam", "adamw", "sgd"):
+        net = quick(optimizer=optimizer).fit(X, y)
         assert net.loss_ < net.loss_curve_[0]
         losses.add(net.loss_)
     assert len(losses) == 3
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_an_optimizer_by_name_is_the_one_of_fit(small, monkeypatch, optimizer):
+    X, y = small
+    given = {}
+    fit = fitting.fit
+    monkeypatch.setattr(fitting, "fit", lambda *a, **k: given.update(k) or fit(*a, **k))
+    quick(optimizer=optimizer).fit(X, y)
+    assert repr(given["optimizer"]) == repr(as_optimizer(optimizer))
+    quick(optimizer=optimizer, learning_rate_init=0.02, alpha=0.3, momentum=0.7).fit(X, y)
+    assert (given["optimizer"].lr, given["optimizer"].weight_decay) == (0.02, 0.3)
+    assert getattr(given["optimizer"], "momentum", 0.7) == 0.7
+
+
+def test_the_defaults_are_those_of_fit(small):
+    """Nothing said, estimator and functions give the same network, bit for bit."""
+    X, y = small
+    X, y = X[::5], y[::5]
+    estimator = CNNClassifier(random_state=4).fit(X, y)
+    random = np.random.RandomState(4)
+    images = X.reshape(-1, 1, 8, 8)
+    channels = auto_channels((1, 8, 8))
+    net = tinycnn.CNN(
+        (1, 8, 8), channels=channels, padding="same", n_classes=10, seed=draw_seed(random)
+    )
+    net.standardize(images)
+    tinycnn.fit(net, images, y, seed=draw_seed(random), verbose=False)
+    assert estimator.network_.architecture == net.architecture
+    np.testing.assert_array_equal(estimator.network_.flat, net.flat)
+
+
 @pytest.mark.parametrize(
-    ("parameters", "message"),
+    "layers",
     [
-        ({"optimizer": "lbfgs"}, "optimizer: must be one of adam, adamw, sgd, got 'lbfgs'"),
-        ({"schedule": "adaptive"}, "schedule: must be one of"),
-        ({"batch_size": "all"}, "batch_size: the only word it takes is 'auto', got 'all'"),
-        ({"max_iter": 0}, "max_iter: must be a whole number of at least 1, got 0"),
-        ({"learning_rate_init": -1}, "learning_rate_init: must be finite and not negative"),
-        ({"padding": -1}, "padding: must be a whole number of at least 0"),
-        ({"channels": (8, 8, 8)}, "at most 2 blocks fit"),
-        ({"early_stopping": True, "tol": -1}, "tol: must be finite and not negative"),
+        [Conv(8, padding="same"), ReLU(), MaxPool(), Flatten(), Dropout(0.2), Linear(16), ReLU()],
+        (Conv(8, padding="same"), ReLU(), MaxPool()),
+        [Flatten(), Linear(30), ReLU()],
+        [],
     ],
 )
-def test_wrong_parameters_are_named(small, parameters, message):
-    with pytest.raises(ValueError, match=message):
-        quick(**parameters).fit(*small)
+def test_layers_of_ones_own(small, layers):
+    X, y = small
+    net = clone(CNNClassifier(layers=layers, max_iter=20, random_state=0)).fit(X, y)
+    flatten = [] if Flatten() in layers else [Flatten()]
+    assert net.network_.layers == (*layers, *flatten, Linear(10))
+    assert net.score(X, y) > 0.8
+    assert net.transform(X).shape == (300, net.network_.architecture.n_features)
+    assert repr(layers) in repr(net.get_params()["layers"])
+
+
+def test_layers_in_a_grid_search(small):
+    X, y = small
+    grid = {"layers": [None, [Flatten()], [Flatten(), Linear(8), ReLU()]]}
+    search = GridSearchCV(CNNClassifier(max_iter=3, random_state=0), grid, cv=2).fit(X, y)
+    assert len(search.cv_results_["params"]) == 3
+
+
+@pytest.mark.parametrize("offset", [300, 30_000])
+def test_an_offset_of_all_pixels_changes_nothing(offset):
+    X, y = load_digits(return_X_y=True)
+    cv = StratifiedKFold(3, shuffle=True, random_state=0)
+    without, with_offset = (
+        cross_val_score(quick(max_iter=10), data, y, cv=cv).mean()
+        for data in (X, X + offset)
+    )
+    assert without > 0.93
+    assert with_offset == pytest.approx(without, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"channels": "many"}, ValueError, "channels: must be one of 'auto', got 'many'"),
+        ({"channels": 8}, ValueError, "channels: must be at least one whole number, got 8"),
+        ({"channels": (8,) * 4}, ValueError, "layers: maxpool4: maps of 1 x 1 leave no 2x2"),
+        ({"kernel_size": "3"}, TypeError, "kernel_size: must be a real number, got '3'"),
+        ({"hidden": -1}, ValueError, "hidden: must be a whole number of at least 0, got -1"),
+        ({"padding": -1}, ValueError, "padding: must be a whole number of at least 0"),
+        ({"padding": "full"}, ValueError, "padding: must be 'same', a number or two, got 'full'"),
+        ({"layers": ReLU()}, TypeError, "layers: must be a list of layers without the last"),
+        ({"layers": [ReLU]}, TypeError, r"layers\[0\]: .*the class ReLU; call it: ReLU"),
+        ({"layers": [Conv(8, 9)]}, ValueError, "layers: conv1: its 9 x 9 kernel does not fit"),
+        ({"layers": [ReLU()], "hidden": 5}, ValueError, "hidden: give this or layers, not both"),
+        ({"layers": [ReLU()], "channels": (8,)}, ValueError, "channels: give this or layers"),
+        ({"shift": "far"}, ValueError, "shift: must be 'auto' or a whole number, got 'far'"),
+        ({"shift": 8}, ValueError, "shift: must be less than 8 for images of 8 x 8, got 8"),
+        ({"flip": "no"}, TypeError, "flip: must be True or False, got 'no'"),
+        ({"optimizer": "lbfgs"}, ValueError, "optimizer: must be one of .*'sgd', got 'lbfgs'"),
+        ({"optimizer": tinycnn.Adam()}, ValueError, "optimizer: must be one of .*got Adam"),
+        ({"learning_rate_init": -1}, ValueError, "learning_rate_init: must be finite and not"),
+        ({"learning_rate_init": "low"}, ValueError, "learning_rate_init: must be 'auto' or a"),
+        ({"alpha": None}, TypeError, "alpha: must be a real number, got None"),
+        ({"optimizer": "sgd", "momentum": 1}, ValueError, "momentum: must be below 1, got 1"),
+        ({"schedule": "adaptive"}, ValueError, "schedule: must be one of 'one_cycle', .*adaptive"),
+        ({"schedule": None}, ValueError, "schedule: must be one of 'one_cycle', .*got None"),
+        ({"batch_size": "all"}, ValueError, "batch_size: must be 'auto' or a whole number, got"),
+        ({"max_iter": 0}, ValueError, "max_iter: must be a whole number of at least 1, got 0"),
+        ({"max_iter": "many"}, ValueError, "max_iter: must be 'auto' or a whole number"),
+        ({"label_smoothing": 1}, ValueError, r"label_smoothing: must be in \[0, 1\), got 1"),
+        ({"class_weight": "auto"}, ValueError, "class_weight: the only word it takes is"),
+        ({"class_weight": [1, 2]}, TypeError, "class_weight: must be a dict .* or None, got"),
+        ({"early_stopping": "yes"}, TypeError, "early_stopping: must be True or False, got 'yes'"),
+        ({"early_stopping": True, "tol": -1}, ValueError, "tol: must be finite and not negative"),
+        (
+            {"early_stopping": True, "validation_fraction": 0},
+            ValueError,
+            r"validation_fraction: must be in \(0, 1\), got 0",
+        ),
+        (
+            {"early_stopping": True, "n_iter_no_change": 0},
+            ValueError,
+            "n_iter_no_change: must be a whole number of at least 1, got 0",
+        ),
+        ({"image_shape": (3, 3)}, ValueError, r"image_shape: \(3, 3\) has 9 values, X has 64"),
+        ({"random_state": "now"}, ValueError, "'now' cannot be used to seed"),
+    ],
+    ids=str,
+)
+def test_wrong_parameters_are_named(small, parameters, error, message):
+    with pytest.raises(error, match=message):
+        quick(**({"channels": "auto"} if "layers" in parameters else {}) | parameters).fit(*small)
 
 
 def test_unfitted_is_not_fitted(small):
@@ -391,12 +501,12 @@ def test_the_seed_decides_in_any_number_of_threads_and_processes(small):
 
 
 def test_joblibs_workers_keep_to_their_share():
-    assert _threads(None) == 1
-    assert _threads(3) == 3
+    assert threads_of(None) == 1
+    assert threads_of(3) == 3
     with joblib.parallel_config(n_jobs=2):
-        assert _threads(None) == 2
+        assert threads_of(None) == 2
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        shares = joblib.Parallel(n_jobs=2)(joblib.delayed(_threads)(n) for n in (None, 2, -1))
+        shares = joblib.Parallel(n_jobs=2)(joblib.delayed(threads_of)(n) for n in (None, 2, -1))
     assert shares == [1, 1, 1]
 
 

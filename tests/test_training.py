@@ -329,7 +329,7 @@ def test_progress_says_nothing_of_a_training_that_could_not_begin(
     assert not hasattr(caught.value, "__notes__")
 
 
-# ------------------------------------------------------------------------- batches, seeds, schedules
+# ----------------------------------------------------------------------- batches, seeds, schedules
 
 
 def watch_batches(net, monkeypatch):

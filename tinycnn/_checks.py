@@ -133,7 +133,7 @@ def as_count(name: str, value: Any, minimum: int) -> int:
         abs(number) <= sys.float_info.max and number >= minimum and number == math.floor(number)
     ):
         raise ValueError(
-            f"{name}: must be a whole number of at least {minimum}, got {shown(value)}"
+            f"{name}: must be a whole number of at least {minimum}, got {shown(number)}"
         )
     return int(number)
 

@@ -237,10 +237,15 @@ def _require_same_arguments(path: Path, contents: _Contents, state: TrainingStat
     for name in now:
         if now[name] != before.get(name):
             raise ValueError(
-                f"resume: {path} was trained with {name}: {shown(before.get(name))}; this call has "
-                f"{name}: {shown(now[name])}; use the same, or start anew with the network that "
+                f"resume: {path} was trained with {name}: {_told(before.get(name))}; this call has "
+                f"{name}: {_told(now[name])}; use the same, or start anew with the network that "
                 "tinycnn.load_model reads from it"
             )
+
+
+def _told(value: Any) -> str:
+    """Show a value that differs; one that is in words already, without quotes."""
+    return shown(value).strip("'") if isinstance(value, str) else shown(value)
 
 
 def _require_epochs(path: Path, contents: _Contents, state: TrainingState) -> None:
@@ -288,7 +293,7 @@ def _require_same_callbacks(path: Path, contents: _Contents, state: TrainingStat
     now = [type(callback).__name__ for callback in _stateful(state)]
     if now != before:
         raise ValueError(
-            f"callbacks: {path} holds the state of {shown(', '.join(before) or 'none')}, this call "
+            f"callbacks: {path} holds the state of {_told(', '.join(before) or 'none')}, this call "
             f"has {', '.join(now) or 'none'} with a state to restore; give the same ones"
         )
 

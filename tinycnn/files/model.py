@@ -34,6 +34,7 @@ FORMAT_VERSION = 3
 METADATA_KEY = "tinycnn"
 NOTES_KEY = "notes"
 MAX_METADATA_BYTES = 2**24
+LONGEST_REASON = 400  # characters of a message that a file's contents brought about
 
 # Bytes are divided by this on their way in. It stands in the file so that a later version that
 # scales otherwise can still tell what this one did.
@@ -184,10 +185,12 @@ def read_metadata(
         raise ValueError(
             f"{path}: damaged: its description cannot be read: {shown(error)}"
         ) from error
-    if type(version) is not int or version != format_version:
+    whole = type(version) is int
+    if not whole or version != format_version:
+        older = whole and version in range(format_version)
         raise ValueError(
             f"{path}: has format version {shown(version)}, this tinycnn reads {format_version}: "
-            + ("train it again" if version in range(format_version) else "install a later tinycnn")
+            + ("train it again" if older else "install a later tinycnn")
         )
     return dict(metadata)
 
@@ -200,9 +203,8 @@ def _no_network(path: Path) -> Iterator[None]:
     except UnknownLayerError as error:
         raise ValueError(f"{path}: {error}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: damaged: its architecture makes no network: {shown(error)}"
-        ) from error
+        reason = str(error)[:LONGEST_REASON]
+        raise ValueError(f"{path}: damaged: its architecture makes no network: {reason}") from error
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import joblib
 import numpy as np
 import numpy.typing as npt
-from joblib.parallel import get_active_backend
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
-from tinycnn import training
-from tinycnn._checks import FloatArray, as_count, as_rate
-from tinycnn.augmentation import Augmentation
-from tinycnn.automatic import auto_batch_size, auto_channels, auto_epochs, auto_shift
-from tinycnn.callbacks import EarlyStopping, History
+from tinycnn.layers import Layer
 from tinycnn.network import CNN
-from tinycnn.optim import SGD, Adam, AdamW, Optimizer
-from tinycnn.schedules import OneCycle, Schedule, constant, cosine_decay, linear_decay
-from tinycnn.sklearn.layout import find_layout, match_layout
-from tinycnn.weighting import ClassWeight, image_weights
-
-# What the kernels read as it stands; anything else becomes the first of these.
-PIXEL_TYPES = [np.float32, np.float64, np.uint8]
-
-OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
-
-SCHEDULES: dict[str, Schedule] = {
-    "one_cycle": OneCycle(),
-    "cosine": cosine_decay,
-    "linear": linear_decay,
-    "constant": constant,
-}
+from tinycnn.sklearn.predicting import PredictsWithNetwork
+from tinycnn.sklearn.reading import Labelled, read_examples, those_that_count
+from tinycnn.sklearn.threads import threads_of
+from tinycnn.sklearn.translation import (
+    draw_seed,
+    make_augmentation,
+    make_layers,
+    make_optimizer,
+    stopping_arguments,
+)
+from tinycnn.training import fitting
+from tinycnn.training.choices import SCHEDULES, as_choice, as_count_or_auto
+from tinycnn.training.defaults import KERNEL_SIZE, OPTIMIZER, PADDING, SCHEDULE, auto_epochs
+from tinycnn.training.optim import Optimizer
 
 
-class CNNClassifier(
-    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
-):
+class CNNClassifier(PredictsWithNetwork, BaseEstimator):
     """Convolutional network for classifying small images, trained on the CPU.
 
     Blocks of convolution, ReLU and 2x2 max pooling are followed by a fully connected layer that
-    gives a score for each class; a hidden layer may stand between. The network minimises the
-    cross-entropy by minibatches. The defaults depend on the number and the size of the images,
-    and are meant to do well without being tuned.
+    gives a score for each class; hidden layers may stand between. The network minimises the
+    cross-entropy by minibatches. The defaults are those of :func:`tinycnn.fit`; they depend on
+    the number and the size of the images, and are meant to do well without being tuned.
 
     Parameters
     ----------
@@ -66,27 +48,33 @@ class CNNClassifier(
     kernel_size : int or (int, int), default=3
         Rows and columns of the filters.
 
-    hidden : int, default=0
-        Units of the hidden layer with ReLU before the output layer; 0 for none.
+    hidden : int or tuple of int, default=0
+        Units of each hidden layer with ReLU before the output layer; 0 or () for none.
 
-    padding : int, default=1
-        Rows and columns of zeros that surround the images on each side, so that filters can be
-        centred on pixels at the border.
+    padding : "same", int or (int, int), default="same"
+        Rows and columns of zeros around what each convolution is given. "same" keeps rows and
+        columns as many as they are.
+
+    layers : list of Layer or None, default=None
+        All layers but the last, instead of `channels`, `kernel_size`, `hidden` and `padding`: for
+        example ``[Conv(16), ReLU(), Conv(16), ReLU(), MaxPool(), Flatten(), Dropout(0.5)]`` of
+        :mod:`tinycnn.layers`. The output layer is ``Linear(n_classes)``, behind a ``Flatten()``
+        if there is none.
 
     shift : "auto" or int, default="auto"
         Augmentation: in every epoch each image is moved by a whole number of pixels, up to this
-        many in each direction. "auto" is 1 for images of at least 8 rows and columns, else 0.
+        many in each direction. "auto" is 1 for images of at least 16 rows and columns, else 0.
 
     flip : bool, default=False
         Augmentation: whether every epoch sees half of the images mirrored left to right. For
         photographs, say, not for letters and digits.
 
-    optimizer : {"adam", "adamw", "sgd"}, default="adam"
-        How gradients become steps: :class:`tinycnn.Adam`, :class:`tinycnn.AdamW` or
+    optimizer : {"adamw", "adam", "sgd"}, default="adamw"
+        How gradients become steps: :class:`tinycnn.AdamW`, :class:`tinycnn.Adam` or
         :class:`tinycnn.SGD`.
 
-    learning_rate_init : float, default=0.01
-        The highest learning rate. About 0.05 suits "sgd".
+    learning_rate_init : "auto" or float, default="auto"
+        The highest learning rate. "auto" is 0.01, and 0.05 for "sgd".
 
     schedule : {"one_cycle", "cosine", "linear", "constant"}, default="one_cycle"
         How the learning rate changes in the course of ``max_iter`` epochs: it first rises and
@@ -95,9 +83,10 @@ class CNNClassifier(
     momentum : float, default=0.9
         Share of the last step that is kept in the next one, in [0, 1). Only for "sgd".
 
-    alpha : float, default=0.0001
-        Strength of the L2 penalty: this factor of each parameter is added to its gradient. With
-        "adamw" parameters decay by this factor of the learning rate instead.
+    alpha : "auto" or float, default="auto"
+        Weight decay: with "adamw", parameters shrink by this factor of the learning rate in every
+        step. With "adam" and "sgd" it is the strength of an L2 penalty: this factor of each
+        parameter is added to its gradient. "auto" is 0.01 for "adamw", else 0.
 
     batch_size : "auto" or int, default="auto"
         Images of each step. "auto" is 64, and 128 from 10,000 images on.
@@ -223,22 +212,21 @@ class CNNClassifier(
     True
     """
 
-    classes_: npt.NDArray[Any]
-
     def __init__(
         self,
         *,
-        channels: Any = "auto",
-        kernel_size: int | tuple[int, int] = 3,
-        hidden: int = 0,
-        padding: int = 1,
+        channels: str | Sequence[int] = "auto",
+        kernel_size: int | tuple[int, int] = KERNEL_SIZE,
+        hidden: int | Sequence[int] = 0,
+        padding: str | int | tuple[int, int] = PADDING,
+        layers: Sequence[Layer] | None = None,
         shift: int | str = "auto",
         flip: bool = False,
-        optimizer: str = "adam",
-        learning_rate_init: float = 0.01,
-        schedule: str = "one_cycle",
+        optimizer: str = OPTIMIZER,
+        learning_rate_init: float | str = "auto",
+        schedule: str = SCHEDULE,
         momentum: float = 0.9,
-        alpha: float = 0.0001,
+        alpha: float | str = "auto",
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
         label_smoothing: float = 0.0,
@@ -257,6 +245,7 @@ class CNNClassifier(
         self.kernel_size = kernel_size
         self.hidden = hidden
         self.padding = padding
+        self.layers = layers
         self.shift = shift
         self.flip = flip
         self.optimizer = optimizer
@@ -308,7 +297,7 @@ class CNNClassifier(
             If the loss is no longer finite.
         """
         goes_on = bool(self.warm_start) and hasattr(self, "network_")
-        images, y = self._read(X, y, reset=not goes_on)
+        images, y = read_examples(self, X, y, reset=not goes_on)
         classes = np.unique(y)
         if goes_on and not np.array_equal(classes, self.classes_):
             raise ValueError(
@@ -316,8 +305,8 @@ class CNNClassifier(
                 "set warm_start=False to start anew"
             )
         self.classes_ = classes
-        images, labels, weights = self._counted(images, y, sample_weight)
-        present = self.classes_[np.unique(labels)]
+        examples = those_that_count(self, images, y, sample_weight)
+        present = classes[np.unique(examples.labels)]
         if len(present) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs images of at least 2 classes, got 1 class: "
@@ -325,15 +314,17 @@ class CNNClassifier(
             )
         self._random = check_random_state(self.random_state)
         if not goes_on:
-            self._start(images, weights)
+            self._start(examples)
         self._optimizer = self._new_optimizer()
+        stopping = stopping_arguments(
+            self.early_stopping, self.validation_fraction, self.n_iter_no_change, self.tol
+        )
+        epochs = auto_epochs(len(examples.images))
         self._train(
-            images,
-            labels,
-            weights,
-            epochs=_count_or_auto("max_iter", self.max_iter, auto_epochs(len(images)), 1),
-            schedule=_choice("schedule", self.schedule, SCHEDULES),
-            **self._validation(),
+            examples,
+            epochs=as_count_or_auto("max_iter", self.max_iter, epochs, 1),
+            schedule=as_choice("schedule", self.schedule, SCHEDULES),
+            **stopping,
         )
         return self
 
@@ -383,109 +374,20 @@ class CNNClassifier(
         first = not hasattr(self, "network_")
         if first and classes is None:
             raise ValueError("classes: the first call of partial_fit needs all class labels")
-        images, y = self._read(X, y, reset=first)
+        images, y = read_examples(self, X, y, reset=first)
         known = self.classes_ if classes is None else np.unique(column_or_1d(classes))
         if not first and not np.array_equal(known, self.classes_):
             raise ValueError(
                 f"classes: the network knows {self.classes_}, got {known}; leave classes out"
             )
         self.classes_ = known
-        images, labels, weights = self._counted(images, y, sample_weight)
+        examples = those_that_count(self, images, y, sample_weight)
         if first:
             self._random = check_random_state(self.random_state)
-            self._start(images, weights)
+            self._start(examples)
             self._optimizer = self._new_optimizer()
-        self._train(images, labels, weights, epochs=1)
+        self._train(examples, epochs=1, schedule=None)
         return self
-
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Tell the most likely class of each image.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or with images as in `fit`
-            Images.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Class labels.
-        """
-        winners = self._logits(X).argmax(axis=1)
-        predictions: npt.NDArray[Any] = self.classes_[winners]
-        return predictions
-
-    def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
-        """Compute the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or with images as in `fit`
-            Images.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
-        """
-        return np.exp(self.predict_log_proba(X))
-
-    def predict_log_proba(self, X: npt.ArrayLike) -> FloatArray:
-        """Compute the logarithm of the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or with images as in `fit`
-            Images.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``; finite even where the probability is too small for a
-            number.
-        """
-        logits = self._logits(X)
-        logits -= logits.max(axis=1, keepdims=True)
-        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return logits
-
-    def decision_function(self, X: npt.ArrayLike) -> FloatArray:
-        """Compute the score of each class: the output of the last layer, before softmax.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or with images as in `fit`
-            Images.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
-            In the order of ``classes_``. Of two classes it is one number, by how much the second
-            one's score is the greater.
-        """
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
-
-    def transform(self, X: npt.ArrayLike) -> FloatArray:
-        """Compute what the last layer sees: features of an image, for other estimators.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or with images as in `fit`
-            Images.
-
-        Returns
-        -------
-        features : ndarray of shape (n_samples, n_features_out)
-            Outputs of the hidden layer or, without one, of the last block, in the order filter,
-            row, column. None is negative.
-        """
-        images = self._images(X)
-        return self.network_.features(images, _threads(self.n_jobs))
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.network_.engine.n_features
 
     def __sklearn_tags__(self) -> Any:
         """Describe the estimator to scikit-learn."""
@@ -494,179 +396,51 @@ class CNNClassifier(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _read(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, reset: bool
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Check X and y, learn from X what an image is, and return images (N, C, H, W) and y."""
-        rows, sample_shape = _as_rows(X)
-        rows, labels = validate_data(self, rows, y, reset=reset, dtype=PIXEL_TYPES, order="C")
-        check_classification_targets(labels)
-        sample_shape = sample_shape or rows.shape[1:]
-        if reset:
-            self._layout = find_layout(sample_shape, self.image_shape)
-            self.image_shape_ = self._layout.shape
-        return match_layout(self._layout, sample_shape).images(rows), labels
-
-    def _images(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Check images to predict from, and return them as (N, C, H, W)."""
-        check_is_fitted(self, "network_")
-        rows, sample_shape = _as_rows(X)
-        rows = validate_data(self, rows, reset=False, dtype=PIXEL_TYPES, order="C")
-        return match_layout(self._layout, sample_shape or rows.shape[1:]).images(rows)
-
-    def _counted(
-        self, images: npt.NDArray[Any], y: npt.NDArray[Any], sample_weight: npt.ArrayLike | None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.float64] | None]:
-        """Return the images that count, their labels in [0, n_classes), and their weights."""
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y: {unknown.item(0)!r} is not among the classes {self.classes_}")
-        labels = np.searchsorted(self.classes_, y).astype(np.int64)
-        if sample_weight is not None and not np.asarray(sample_weight).any():
-            raise ValueError("sample_weight: all weights are zero; at least one must be above")
-        weights = image_weights(
-            labels,
-            np.arange(len(labels)),
-            len(self.classes_),
-            sample_weight,
-            self._class_weight(),
-        )
-        if weights is None:
-            return images, labels, None
-        counted = weights > 0
-        if not counted.all():
-            images, labels, weights = images[counted], labels[counted], weights[counted]
-        return images, labels, None if (weights == 1).all() else weights
-
-    def _class_weight(self) -> ClassWeight | None:
-        """Return class_weight with classes by number instead of by label."""
-        if not isinstance(self.class_weight, Mapping):
-            return self.class_weight
-        numbers = {label: i for i, label in enumerate(self.classes_.tolist())}
-        unknown = [label for label in self.class_weight if label not in numbers]
-        if unknown:
-            raise ValueError(f"class_weight: {unknown[0]!r} is not among {list(numbers)}")
-        return {numbers[label]: weight for label, weight in self.class_weight.items()}
-
-    def _start(self, images: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None) -> None:
+    def _start(self, examples: Labelled) -> None:
         """Make a new network for the images."""
-        channels = self.channels
-        if _is_auto("channels", channels):
-            channels = auto_channels(images.shape[1:], self.kernel_size, self.padding)
-        network = CNN(
+        images = examples.images
+        layers = make_layers(
             images.shape[1:],
-            channels,
-            self.kernel_size,
             len(self.classes_),
-            dtype="float64" if images.dtype == np.float64 else "float32",
-            seed=_seed(self._random),
-            class_names=[str(label) for label in self.classes_],
+            self.layers,
+            channels=self.channels,
+            kernel_size=self.kernel_size,
             hidden=self.hidden,
             padding=self.padding,
         )
-        network.standardize(images, weights)
+        network = CNN(
+            images.shape[1:],
+            layers,
+            dtype="float64" if images.dtype == np.float64 else "float32",
+            seed=draw_seed(self._random),
+            class_names=[str(label) for label in self.classes_],
+        )
+        network.standardize(images, examples.weights)
         self.network_ = network
         self.loss_curve_: list[float] = []
         self.validation_scores_: list[float] | None = None
 
-    def _train(
-        self,
-        images: npt.NDArray[Any],
-        labels: npt.NDArray[np.int64],
-        weights: npt.NDArray[np.float64] | None,
-        **arguments: Any,
-    ) -> None:
+    def _new_optimizer(self) -> Optimizer:
+        return make_optimizer(self.optimizer, self.learning_rate_init, self.alpha, self.momentum)
+
+    def _train(self, examples: Labelled, **arguments: Any) -> None:
         """Hand everything over to :func:`tinycnn.fit`, and note what it recorded."""
-        history = training.fit(
+        history = fitting.fit(
             self.network_,
-            images,
-            labels,
-            batch_size=_count_or_auto(
-                "batch_size", self.batch_size, auto_batch_size(len(images)), 1
-            ),
+            examples.images,
+            examples.labels,
+            batch_size=self.batch_size,  # type: ignore[arg-type]
             optimizer=self._optimizer,
-            seed=_seed(self._random),
-            n_threads=_threads(self.n_jobs),
-            verbose=bool(self.verbose),
-            augmentation=self._augmentation(),
-            sample_weight=weights,
+            augmentation=make_augmentation(self.shift, self.flip, self.image_shape_),
+            sample_weight=examples.weights,
             label_smoothing=self.label_smoothing,
+            seed=draw_seed(self._random),
+            n_threads=threads_of(self.n_jobs),
+            verbose=bool(self.verbose),
             **arguments,
         )
-        self._note(history)
-
-    def _note(self, history: History) -> None:
         self.loss_curve_ = self.loss_curve_ + history.train_loss
         self.loss_ = self.loss_curve_[-1]
         self.n_iter_ = len(self.loss_curve_)
         if history.validation_accuracy:
             self.validation_scores_ = (self.validation_scores_ or []) + history.validation_accuracy
-
-    def _new_optimizer(self) -> Optimizer:
-        kind: type[Optimizer] = _choice("optimizer", self.optimizer, OPTIMIZERS)
-        lr = as_rate("learning_rate_init", self.learning_rate_init)
-        settings = {"weight_decay": as_rate("alpha", self.alpha)}
-        if kind is SGD:
-            settings["momentum"] = self.momentum
-        return kind(lr, **settings)
-
-    def _augmentation(self) -> Augmentation | None:
-        shift = _count_or_auto("shift", self.shift, auto_shift(self.image_shape_))
-        return Augmentation(shift, self.flip) if shift or self.flip else None
-
-    def _validation(self) -> dict[str, Any]:
-        """What fit is to be told of early stopping."""
-        if not self.early_stopping:
-            return {}
-        patience = as_count("n_iter_no_change", self.n_iter_no_change, 1)
-        stopping = EarlyStopping(patience, as_rate("tol", self.tol), "validation_accuracy")
-        return {"validation_fraction": self.validation_fraction, "callbacks": [stopping]}
-
-    def _logits(self, X: npt.ArrayLike) -> FloatArray:
-        images = self._images(X)
-        return self.network_.logits(images, _threads(self.n_jobs))
-
-
-def _as_rows(X: Any) -> tuple[Any, tuple[int, ...]]:
-    """Flatten images of more than one dimension; also return their shape, () if they are flat."""
-    shape = getattr(X, "shape", None)
-    if shape is None:
-        X = np.asarray(X)
-        shape = X.shape
-    if len(shape) < 3:
-        return X, ()
-    sample_shape = tuple(shape[1:])
-    return np.asarray(X).reshape(shape[0], math.prod(sample_shape)), sample_shape
-
-
-def _is_auto(name: str, value: Any) -> bool:
-    if isinstance(value, str) and value != "auto":
-        raise ValueError(f"{name}: the only word it takes is 'auto', got {value!r}")
-    return isinstance(value, str)
-
-
-def _count_or_auto(name: str, value: Any, automatic: int, minimum: int = 0) -> int:
-    return automatic if _is_auto(name, value) else as_count(name, value, minimum)
-
-
-def _choice(name: str, value: Any, choices: Mapping[str, Any]) -> Any:
-    if value not in choices:
-        raise ValueError(f"{name}: must be one of {', '.join(choices)}, got {value!r}")
-    return choices[value]
-
-
-def _seed(random: np.random.RandomState) -> int:
-    return int(random.randint(np.iinfo(np.int32).max))
-
-
-def _threads(n_jobs: int | None) -> int:
-    """Return how many threads n_jobs stands for.
-
-    joblib tells its worker processes by OMP_NUM_THREADS how many CPUs are for each.
-    """
-    n_threads: int = joblib.effective_n_jobs(n_jobs)
-    backend, _ = get_active_backend()
-    share = os.environ.get("OMP_NUM_THREADS", "")
-    if backend.nesting_level and share.isdigit():
-        n_threads = min(n_threads, max(1, int(share)))
-    return n_threads

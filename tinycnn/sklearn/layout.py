@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tinycnn._checks import as_count
 
-# The smallest image that the smallest network takes once it has a border of one pixel.
+# The smallest image that the usual network takes: there is one window to pool.
 SMALLEST_SIDE = 2
 
 

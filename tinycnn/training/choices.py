@@ -110,7 +110,7 @@ def as_augmentation(
     return value if value.shift or value.flip else None
 
 
-def as_count_or_auto(name: str, value: int | Auto, automatic: int, minimum: int = 0) -> int:
+def as_count_or_auto(name: str, value: int | str, automatic: int, minimum: int = 0) -> int:
     """Return a whole number, or the automatic one for "auto"."""
     if isinstance(value, str):
         if value != "auto":
