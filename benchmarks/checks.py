@@ -73,7 +73,7 @@ def _training_error(task: Task, folder: Path, checked: Result, timed: Result) ->
     n = checked_images(task)
     images, labels = _data(folder, n)
     _require_all_once(checked, n)
-    _require_all_once(timed, len(timed.get("order", ())))
+    _require_all_once(timed, task.n_images)
     order = checked.get("order", np.arange(n))
     initial = _in_float64(initial_parameters(architecture.parameter_shapes))
     expected = {name: value.copy() for name, value in initial.items()}

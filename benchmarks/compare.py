@@ -89,7 +89,14 @@ def resolve(commit: str) -> str:
     SystemExit
         If git does not know it.
     """
-    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"]
+    command = [
+        "git",
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{commit}^{{commit}}",
+    ]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if found.returncode != 0:
         raise SystemExit(f"compare.py: git knows no commit {commit!r} in {ROOT}")
@@ -121,9 +128,7 @@ def run(*command: str, cwd: Path | None = None) -> None:
         raise SystemExit(f"{done.stdout}{done.stderr}compare.py: failed: {' '.join(command)}")
 
 
-def pairs(
-    experiments: Sequence[Experiment], only: Sequence[str], python: str
-) -> list[Experiment]:
+def pairs(experiments: Sequence[Experiment], only: Sequence[str], python: str) -> list[Experiment]:
     """Make an experiment of each of tinycnn's contestants: before and after."""
     return [
         Experiment(

@@ -52,9 +52,7 @@ def prepare(task: Task, folder: Path) -> Prepared:
     return Prepared(fresh, scale=1 / len(images) if task.action == "one_image" else 1.0)
 
 
-def make_session(
-    architecture: Architecture, n_threads: int | None
-) -> onnxruntime.InferenceSession:
+def make_session(architecture: Architecture, n_threads: int | None) -> onnxruntime.InferenceSession:
     """Load the network with all optimisations and a fixed number of threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads or 0
