@@ -160,7 +160,7 @@ def _data(folder: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _require_all_once(result: Result, n: int) -> None:
-    """Raise WrongResultError unless each of n images has its place in the order, if there is one."""
+    """Raise WrongResultError if there is an order and it has not each of n images once."""
     if "order" in result and not np.array_equal(np.sort(result["order"]), np.arange(n)):
         raise WrongResultError(f"the order of an epoch has not each of {n} images once")
 
