@@ -174,14 +174,16 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         f"- command: `{results['command']}`",
         f"- date: {machine['date']}",
-        f"- CPU: {machine['cpu_kind']} ({machine['cpu_model']}), {results['threads']} threads; load average "
-        f"{machine['load_average_start']} at the start, {machine['load_average_end']} at the end",
+        f"- CPU: {machine['cpu_kind']} ({machine['cpu_model']}), {results['threads']} threads; "
+        f"load average {machine['load_average_start']} at the start, "
+        f"{machine['load_average_end']} at the end",
         f"- {results['train_images']:,} images to train on, {results['test_images']:,} to test; "
         f"{n_seeds} seeds",
         "- seconds: building the network, learning mean and spread of the input, training, and "
         "the evaluation of the test images; data in memory as bytes. Accuracy is a mean",
         "",
-        f"| {machine['cpu_kind']} | parameters | accuracy, % | std. dev. | range | seconds, median | least |",
+        f"| {machine['cpu_kind']} | parameters | accuracy, % | std. dev. | range "
+        "| seconds, median | least |",
         "|---|---:|---:|---:|---:|---:|---:|",
         *(row_text(row) for row in results["recipes"]),
         "",

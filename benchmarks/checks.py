@@ -73,7 +73,7 @@ def _training_error(task: Task, folder: Path, checked: Result, timed: Result) ->
     n = checked_images(task)
     images, labels = _data(folder, n)
     _require_all_once(checked, n)
-    _require_all_once(timed, len(timed.get("order", ())))
+    _require_all_once(timed, task.n_images)
     order = checked.get("order", np.arange(n))
     initial = _in_float64(initial_parameters(architecture.parameter_shapes))
     expected = {name: value.copy() for name, value in initial.items()}
@@ -160,7 +160,7 @@ def _data(folder: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _require_all_once(result: Result, n: int) -> None:
-    """Raise WrongResultError unless each of n images has its place in the order, if there is one."""
+    """Raise WrongResultError if there is an order and it has not each of n images once."""
     if "order" in result and not np.array_equal(np.sort(result["order"]), np.arange(n)):
         raise WrongResultError(f"the order of an epoch has not each of {n} images once")
 

@@ -22,11 +22,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-
 if not __package__:  # run as a file: let an installed tinycnn come before the one beside us
-    here = str(ROOT / "benchmarks")
-    sys.path[:] = [*(path for path in sys.path if path != here), str(ROOT)]
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [*(path for path in sys.path if path != str(here)), str(here.parent)]
 
 from benchmarks.experiments import Experiment, Ratio, every_experiment
 from benchmarks.kinds import cpu_kind
@@ -35,6 +33,7 @@ from benchmarks.measure import measure_experiment
 from benchmarks.report import absentees, seconds_text
 from benchmarks.workloads import IMAGES, store_data
 
+ROOT = Path(__file__).resolve().parent.parent
 BEFORE, AFTER = "before", "after"
 COLUMNS = (52, 10, 10, 8, 8, 16)
 
@@ -89,7 +88,14 @@ def resolve(commit: str) -> str:
     SystemExit
         If git does not know it.
     """
-    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"]
+    command = [
+        "git",
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{commit}^{{commit}}",
+    ]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if found.returncode != 0:
         raise SystemExit(f"compare.py: git knows no commit {commit!r} in {ROOT}")
@@ -121,9 +127,7 @@ def run(*command: str, cwd: Path | None = None) -> None:
         raise SystemExit(f"{done.stdout}{done.stderr}compare.py: failed: {' '.join(command)}")
 
 
-def pairs(
-    experiments: Sequence[Experiment], only: Sequence[str], python: str
-) -> list[Experiment]:
+def pairs(experiments: Sequence[Experiment], only: Sequence[str], python: str) -> list[Experiment]:
     """Make an experiment of each of tinycnn's contestants: before and after."""
     return [
         Experiment(

@@ -287,7 +287,10 @@ def _scaling_batches(n_images: int) -> Experiment:
     return _scaling(
         "batches",
         f"batch size, {SMALL.title}, epoch of {n_images:,} images",
-        {size: Task("tinycnn", "fit", SMALL.description, size, n_images) for size in SCALED_BATCHES},
+        {
+            size: Task("tinycnn", "fit", SMALL.description, size, n_images)
+            for size in SCALED_BATCHES
+        },
     )
 
 

@@ -18,7 +18,7 @@ PAGE = "README.md"
 SHOWN = "epoch-8f3x3-b128"  # what the page tells of each kind
 HEAD = """# Results, by kind of CPU
 
-Times of different CPUs stand apart and are not to be compared with each other: ratios within one kind are.
+Times of different CPUs stand apart: compare ratios within a kind, not times across kinds.
 This page is written by `python benchmarks/index.py`, and at the end of each run that writes here.
 
 | kind of CPU | measured | seconds of an epoch | best PyTorch / tinycnn | pages |

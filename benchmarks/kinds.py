@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -11,7 +11,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd", "ARM": "arm"}
 
 # Family and models, for the CPUs whose name does not tell: in virtual machines, mostly.
-MICROARCHITECTURES = {
+MICROARCHITECTURES: dict[str, dict[int, dict[str, Container[int]]]] = {
     "intel": {
         6: {
             "haswell": (60, 63, 69, 70),

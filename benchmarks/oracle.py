@@ -44,9 +44,7 @@ def loss_and_gradients(
     return float(loss), found
 
 
-def probabilities(
-    architecture: Architecture, parameters: Mapping[str, Array], x: Array
-) -> Array:
+def probabilities(architecture: Architecture, parameters: Mapping[str, Array], x: Array) -> Array:
     """Compute the softmax of the logits (N, n_classes)."""
     logits, _ = forward(architecture, parameters, x)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))

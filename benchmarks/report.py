@@ -141,8 +141,9 @@ def _provenance(results: Mapping[str, Any]) -> str:
     lines = [
         f"- command: `{results['command']}`",
         f"- date: {machine['date']}",
-        f"- CPU: {machine['cpu_kind']} ({machine['cpu_model']}), {machine['cpus_available']} of {machine['cpus']} CPUs "
-        f"usable, {machine['memory_gb']} GB, {machine['architecture']} {kind}, "
+        f"- CPU: {machine['cpu_kind']} ({machine['cpu_model']}), "
+        f"{machine['cpus_available']} of {machine['cpus']} CPUs usable, "
+        f"{machine['memory_gb']} GB, {machine['architecture']} {kind}, "
         f"{machine['system']}, {machine['libc']}",
         f"- load average: {machine['load_average_start']} at the start, "
         f"{machine.get('load_average_end')} at the end",

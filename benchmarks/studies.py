@@ -90,7 +90,9 @@ STUDIES = {
         (
             Recipe((8,), 3, 40, 0.005, weight_decay=0.2),
             Recipe((64,), 3, 20, 0.005, weight_decay=0.3, padding="same"),
-            Recipe((32, 64, 128), 3, 15, 0.004, weight_decay=0.05, shift=1, flip=True, padding="same"),
+            Recipe(
+                (32, 64, 128), 3, 15, 0.004, weight_decay=0.05, shift=1, flip=True, padding="same"
+            ),
         ),
         n_seeds=3,
     ),

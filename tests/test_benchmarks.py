@@ -1,10 +1,12 @@
 """The benchmark room: its arithmetic, and a small run of the whole."""
 
+import functools
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,39 +16,46 @@ import tinycnn
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # last: the benchmarks are no package that is installed
 
-from benchmarks import accuracy, plots  # noqa: E402
+from benchmarks import accuracy, checks, compare, index, oracle, plots, report, run  # noqa: E402
 from benchmarks.experiments import Ratio, every_experiment  # noqa: E402
+from benchmarks.kinds import RESULTS, cpu_kind  # noqa: E402
 from benchmarks.measure import FailedError, interleave, ratios, sgemm_share  # noqa: E402
-from benchmarks.peers import numpy_reference  # noqa: E402
+from benchmarks.networks import (  # noqa: E402
+    Network,
+    architecture_of,
+    blocks,
+    two_convs_one_pool,
+    useful_flops,
+)
+from benchmarks.peers import CannotTakePartError, adapter, numpy_lesson  # noqa: E402
+from benchmarks.peers import tinycnn as peer  # noqa: E402
 from benchmarks.studies import Recipe, Study  # noqa: E402
 from benchmarks.workloads import (  # noqa: E402
-    Network,
-    as_floats,
-    initial_parameters,
+    Task,
     load_data,
     make_images,
     store_data,
-    useful_flops,
 )
+from tinycnn.architecture import make_blocks  # noqa: E402
 
 EPOCH = "epoch-8f3x3-b128"
 
 
-def run_benchmarks(output, *arguments, modules=None):
+def run_benchmarks(output, *arguments, modules=None, code=0):
     """Run the command; return its JSON and what it printed. modules come before installed ones."""
     environment = dict(os.environ)
     if modules is not None:
         environment["PYTHONPATH"] = str(modules)
     command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--output", str(output)]
-    run = subprocess.run(
+    done = subprocess.run(
         [*command, "--images", "300", "--repeats", "1", *arguments],
         capture_output=True,
         text=True,
         env=environment,
         check=False,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return json.loads((output / "latest.json").read_text()), run.stdout
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads((output / "latest.json").read_text()), done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +72,7 @@ def test_json_holds_what_is_promised(small_run):
     assert results["command"].startswith("python benchmarks/run.py --output")
     assert results["images"] == 300
     assert results["versions"]["numpy"] == np.__version__
+    assert results["machine"]["cpu_kind"] == cpu_kind()
     assert {"date", "cpu_model", "cpus_available", "architecture"} <= results["machine"].keys()
     (outcome,) = results["experiments"]
     assert outcome["name"] == EPOCH
@@ -77,8 +87,8 @@ def test_the_epoch_was_run_and_is_compared_with_sgemm(small_run):
     results, printed, _ = small_run
     (outcome,) = results["experiments"]
     medians = {row["name"]: row["median"] for row in outcome["contestants"]}
-    assert 0 < outcome["contestants"][0]["check"] <= 1
-    rate = useful_flops(Network((8,), 3)) * 300 / medians["tinycnn"]
+    assert all(0 < row["error"] < 1e-3 for row in outcome["contestants"])
+    rate = useful_flops(architecture_of(blocks([8], 3).description)) * 300 / medians["tinycnn"]
     assert outcome["sgemm"]["fraction"] == pytest.approx(
         rate / (2 * 1024**3 / medians["sgemm 1024^3"])
     )
@@ -90,6 +100,7 @@ def test_markdown_holds_the_same_table(small_run):
     text = (folder / "latest.md").read_text()
     assert results["experiments"][0]["title"] in text
     assert "| tinycnn |" in text
+    assert f"| {cpu_kind()} | median |" in text
     assert results["command"] in text
 
 
@@ -137,12 +148,12 @@ def test_ratios_are_ratios_of_medians(monkeypatch, tmp_path):
     seconds = {"1 thread": [4.0, 4.0, 100.0], "2 threads": [1.0, 2.0, 2.0]}
 
     class Worker:
-        scale, facts, extra_peak_bytes, page_faults, check = 1.0, {}, 0, 0, None
+        scale, facts, extra_peak_bytes, page_faults = 1.0, {}, 0, 0
 
         def __init__(self, contestant, folder):
             self.times = iter([50.0, *seconds[contestant.name]])
             self.run = lambda: next(self.times)
-            self.close = lambda: None
+            self.close = self.check = lambda: None
 
     monkeypatch.setattr(measure, "Worker", Worker)
     monkeypatch.setattr(measure, "why_not_here", lambda contestant: None)
@@ -153,12 +164,21 @@ def test_ratios_are_ratios_of_medians(monkeypatch, tmp_path):
     assert outcome["ratios"] == {"1 thread / 2 threads": 2.0}
 
 
+def flops(network):
+    return useful_flops(architecture_of(network.description))
+
+
 def test_useful_flops_of_a_network_counted_by_hand():
     # 28 -> 26 -> 13: forward 2*8*9 * 4*13*13, weight gradient a quarter, linear 3 * 2*1352*10
-    assert useful_flops(Network((8,), 3)) == 97_344 + 24_336 + 81_120
+    assert flops(blocks([8], 3)) == 97_344 + 24_336 + 81_120
     # 12 -> 8 -> 4, second block: forward 2*16*8*25 * 4*4*4, two gradients of a quarter each
     first = 2 * 8 * 25 * 5 * 12 * 12
-    assert useful_flops(Network((8, 16), 5)) == first + 2 * 16 * 8 * 25 * 6 * 16 + 3 * 2 * 256 * 10
+    assert flops(blocks([8, 16], 5)) == first + 2 * 16 * 8 * 25 * 6 * 16 + 3 * 2 * 256 * 10
+    # padded: 28 -> 28 -> 14
+    assert flops(blocks([8], 3, "same")) == 2 * 8 * 9 * 5 * 14 * 14 + 3 * 2 * 8 * 14 * 14 * 10
+    # no pool behind the first: all of its 26 * 26 outputs have a gradient; then 24 -> 12
+    first, second = 2 * 8 * 9 * 2 * 26 * 26, 2 * 8 * 8 * 9 * 6 * 12 * 12
+    assert flops(two_convs_one_pool(8, 3)) == first + second + 3 * 2 * 8 * 12 * 12 * 10
 
 
 def test_names_of_experiments_differ_and_so_do_those_of_contestants():
@@ -181,18 +201,213 @@ def test_generated_images_are_half_empty_and_repeat_beyond_their_number(tmp_path
     np.testing.assert_array_equal(more_labels[1000:], labels[:100])
 
 
-@pytest.mark.parametrize("network", [Network((4,), 3), Network((3, 5), 5)])
-def test_the_numpy_reference_trains_as_tinycnn_does(network):
-    images, labels = make_images(40)
-    expected = initial_parameters(network)
-    numpy_reference.run_part(expected, network, as_floats(images), labels, 40)
-    net = tinycnn.CNN((1, 28, 28), network.channels, network.kernel_size, 10)
-    for name, value in initial_parameters(network).items():
-        net.parameters[name][...] = value
-    optimizer = tinycnn.SGD(lr=0.05, momentum=0.0)
-    tinycnn.fit(net, images, labels, epochs=1, batch_size=40, optimizer=optimizer, verbose=False)
-    for name, value in net.parameters.items():
-        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-5)
+NETWORKS = [blocks([4], 3), blocks([3, 5], 5, "same"), two_convs_one_pool(3, 3)]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+def test_the_oracle_s_gradient_is_the_slope_of_its_loss(network, rng):
+    architecture = architecture_of(network.description)
+    parameters = {
+        name: rng.normal(0, 0.2, shape) for name, shape in architecture.parameter_shapes.items()
+    }
+    x, labels = rng.random((5, 1, 28, 28)), rng.integers(0, 10, 5)
+    _, gradients = oracle.loss_and_gradients(architecture, parameters, x, labels)
+    for name, gradient in gradients.items():
+        direction, step = rng.normal(size=gradient.shape), 1e-6
+        losses = [
+            oracle.loss_and_gradients(
+                architecture, {**parameters, name: parameters[name] + s * direction}, x, labels
+            )[0]
+            for s in (step, -step)
+        ]
+        slope = (losses[0] - losses[1]) / (2 * step)
+        assert slope == pytest.approx(np.sum(gradient * direction), rel=1e-5, abs=1e-8)
+
+
+def verdict(task, module, folder):
+    """Run a contestant as its process does; return its error, as the other process finds it."""
+    store_data(folder, task.n_images, None)
+    prepared = module.prepare(task, folder)
+    timed, small = prepared.fresh(task.n_images), prepared.fresh(checks.checked_images(task))
+    timed.run()
+    small.run()
+    return checks.error_of(task, folder, small.result(), timed.result())
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+@pytest.mark.parametrize("action", ["fit", "predict", "one_image"])
+def test_who_computes_what_is_asked_passes_the_check(tmp_path, network, action):
+    task = Task("tinycnn", action, network.description, 32, 150)
+    assert 0 < verdict(task, peer, tmp_path) < 1e-3
+
+
+@pytest.mark.parametrize("action", ["train", "train_float32"])
+def test_train_passes_the_check(tmp_path, action):
+    task = Task("tinycnn", action, NETWORKS[0].description, 150, 150, None)
+    assert 0 < verdict(task, peer, tmp_path) < 1e-4
+
+
+def test_the_numpy_lesson_passes_the_check(tmp_path):
+    task = Task("numpy_lesson", "fit", NETWORKS[1].description, 32, 150)
+    assert 0 < verdict(task, numpy_lesson, tmp_path) < 1e-3
+
+
+FIT = Task("tinycnn", "fit", NETWORKS[0].description, 32, 150)
+
+
+def broken_fit(change):
+    """Make a fit that trains on what change makes of images and labels."""
+    fit = tinycnn.fit
+
+    @functools.wraps(fit)
+    def broken(net, images, labels, **arguments):
+        return fit(net, *change(images, labels), **arguments)
+
+    return broken
+
+
+def test_a_zeroed_gradient_of_the_filters_is_caught(tmp_path, monkeypatch):
+    class Broken(tinycnn.SGD):
+        def step(self, flat, gradient, *arguments):
+            gradient = gradient.copy()
+            gradient[:36] = 0
+            super().step(flat, gradient, *arguments)
+
+    monkeypatch.setattr(peer.tinycnn, "SGD", Broken)
+    with pytest.raises(
+        checks.WrongResultError, match=r"conv1\.weight after 106 images: off by 1 of"
+    ):
+        verdict(FIT, peer, tmp_path)
+
+
+def test_images_that_are_skipped_are_caught(tmp_path, monkeypatch):
+    monkeypatch.setattr(peer.tinycnn, "fit", broken_fit(lambda x, y: (x[::2], y[::2])))
+    with pytest.raises(checks.WrongResultError, match="order of an epoch has not each of 106 im"):
+        verdict(FIT, peer, tmp_path)
+    half = SimpleNamespace(train=lambda a, p, x, y, size: oracle.train(a, p, x[::2], y[::2], size))
+    monkeypatch.setattr(numpy_lesson, "oracle", half)
+    with pytest.raises(checks.WrongResultError, match="after 106 images: off by"):
+        verdict(FIT._replace(peer="numpy_lesson"), numpy_lesson, tmp_path)
+
+
+def test_images_that_are_skipped_when_it_is_timed_are_caught(tmp_path, monkeypatch):
+    def change(images, labels):
+        return (images[:64], labels[:64]) if len(images) > 120 else (images, labels)
+
+    monkeypatch.setattr(peer.tinycnn, "fit", broken_fit(change))
+    with pytest.raises(checks.WrongResultError, match="has not each of 150 images once"):
+        verdict(FIT, peer, tmp_path)
+
+
+@pytest.mark.parametrize("action", ["fit", "predict"])
+def test_wrong_padding_is_caught(tmp_path, monkeypatch, action):
+    def padded(first):
+        layers = make_blocks([4, 4], 10, kernel_size=3, padding=[first, 0])
+        return Network("", "", tuple(layers)).description
+
+    monkeypatch.setattr(peer, "make_network", lambda right: adapter.make_network(padded(2)))
+    with pytest.raises(checks.WrongResultError, match="off by"):
+        verdict(Task("tinycnn", action, padded(1), 32, 150), peer, tmp_path)
+
+
+def test_a_timed_run_that_does_nothing_is_caught(tmp_path, monkeypatch):
+    half = SimpleNamespace(
+        train=lambda a, p, x, y, size: len(x) > 120 or oracle.train(a, p, x, y, size)
+    )
+    monkeypatch.setattr(numpy_lesson, "oracle", half)
+    with pytest.raises(checks.WrongResultError, match="the loss after a timed run is"):
+        verdict(FIT._replace(peer="numpy_lesson"), numpy_lesson, tmp_path)
+
+
+def test_who_is_wrong_is_listed_as_failed_and_has_no_times(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import functools, tinycnn\n"
+        "fit = tinycnn.fit\n"
+        "tinycnn.fit = functools.wraps(fit)(lambda n, x, y, **more: fit(n, x, y * 0, **more))\n"
+    )
+    arguments = ("--only", EPOCH, "--peers", "tinycnn", "sgemm")
+    results, printed = run_benchmarks(tmp_path / "r", *arguments, modules=tmp_path, code=1)
+    [(name, reason)] = results["failed"].items()
+    assert name == f"{EPOCH}: tinycnn"
+    assert reason.startswith("wrong result: ")
+    assert [row["name"] for row in results["experiments"][0]["contestants"]] == ["sgemm 1024^3"]
+    assert "failed: tinycnn (wrong result" in printed
+
+
+INTEL, AMD = "GenuineIntel", "AuthenticAMD"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "numbers", "name", "flags", "kind"),
+    [
+        (INTEL, "6 207", "Intel(R) Xeon(R) Processor", "avx2 avx512f", "emerald-rapids-avx512"),
+        (AMD, "23 49", "AMD EPYC 7B12", "avx2", "zen2-avx2"),
+        (AMD, "25 17", "AMD EPYC", "avx2 avx512f", "zen4-avx512"),
+        (INTEL, "6 999", "Intel(R) Core(TM) i9 CPU @ 5.00GHz", "avx2", "core-i9-avx2"),
+        (AMD, "99 1", "AMD Ryzen 7 9999 8-Core Processor", "sse", "ryzen-7-9999"),
+        ("", " ", "Cortex-A72", "asimd", "cortex-a72-neon"),
+    ],
+)
+def test_a_kind_of_cpu_has_a_name(vendor, numbers, name, flags, kind):
+    family, model = numbers.split(" ")
+    fields = {"vendor_id": vendor, "cpu family": family, "model": model}
+    maker = {INTEL: "intel-", AMD: "amd-", "": ""}[vendor]
+    assert cpu_kind({**fields, "model name": name, "flags": flags}) == maker + kind
+
+
+def test_results_of_another_kind_are_not_overwritten(tmp_path, capsys):
+    other = {"machine": {"cpu_kind": "intel-4004"}}
+    for name in ("latest.json", "accuracy-mnist.json"):
+        (tmp_path / name).write_text(json.dumps(other))
+    with pytest.raises(SystemExit):
+        run.main(["--only", EPOCH, "--output", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        accuracy.main(["mnist", "data", "--output", str(tmp_path)])
+    assert capsys.readouterr().err.count("was measured on intel-4004") == 2
+    report.require_same_kind(tmp_path / "latest.json", "intel-4004")
+
+
+def test_results_go_to_the_folder_of_the_kind_and_the_index_lists_them():
+    assert run.parse([]).output == RESULTS / cpu_kind()
+    assert accuracy.parse(["mnist", "data"]).output == RESULTS / cpu_kind()
+    for kind in RESULTS.iterdir():
+        if kind.is_dir():
+            assert (
+                json.loads((kind / "latest.json").read_text())["machine"]["cpu_kind"] == kind.name
+            )
+    assert (RESULTS / index.PAGE).read_text() == index.index_text(RESULTS)
+
+
+def test_networks_for_commits_before_layers():
+    assert adapter.as_blocks(blocks([8, 16], 5).description) == {
+        "channels": (8, 16),
+        "kernel_size": [(5, 5), (5, 5)],
+        "n_classes": 10,
+        "padding": 0,
+    }
+    assert adapter.as_blocks(blocks([64], 3, "same").description)["padding"] == 1
+    for impossible in (blocks([8, 8], 3, "same"), two_convs_one_pool(8, 3), blocks([8], 2, "same")):
+        with pytest.raises(CannotTakePartError, match="before layers"):
+            adapter.as_blocks(impossible.description)
+
+
+def test_before_and_after(monkeypatch, capsys):
+    monkeypatch.setattr(compare, "resolve", lambda commit: "0123456789abcdef")
+    monkeypatch.setattr(compare, "build", lambda commit, folder: sys.executable)
+    small = ("--images", "100", "--rounds", "2", "--repeats", "1", "--only", EPOCH)
+    assert compare.main(["before", *small]) == 0
+    *_, row, _ = capsys.readouterr().out.splitlines()
+    name, _, _, _, _, ratio, *rounds = row.split()
+    assert name == EPOCH
+    assert len([float(ratio), *map(float, rounds)]) == 4
+
+
+def test_a_comparison_says_what_it_cannot_do(capsys):
+    with pytest.raises(SystemExit, match="git knows no commit 'never'"):
+        compare.main(["never"])
+    with pytest.raises(SystemExit):
+        compare.main(["HEAD", "--only", "import"])
+    assert "--only: nothing of tinycnn is in import" in capsys.readouterr().err
 
 
 def test_a_study_of_accuracy_over_seeds(tmp_path, rng, monkeypatch):
@@ -218,7 +433,7 @@ def test_a_plot_of_accuracies(tmp_path):
     pytest.importorskip("matplotlib")
     names = {"title": "(4) 3x3, 5 epochs", "accuracy_std": 0.1}
     rows = [{**names, "seconds_median": s, "accuracy_mean": 90.0 + s} for s in (1.0, 2.0)]
-    machine = {"cpu_model": "A CPU", "date": "2026-11-22T20:00:20+00:00"}
+    machine = {"cpu_kind": "a-cpu", "date": "2026-11-22T20:00:20+00:00"}
     results = {"recipes": rows, "threads": 2, "machine": machine, "versions": {"tinycnn": "0.1.0"}}
     plots.draw_accuracies(results, tmp_path / "accuracy.png")
     assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")

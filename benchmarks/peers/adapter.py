@@ -30,7 +30,7 @@ def cpu_level() -> str:
     try:
         from tinycnn.fast.dispatch import LEVEL
     except ImportError:
-        from tinycnn._dispatch import LEVEL  # type: ignore[import-not-found, no-redef]
+        from tinycnn._dispatch import LEVEL  # type: ignore[no-redef]
     return str(LEVEL)
 
 

@@ -23,9 +23,7 @@ def prepare(task: Task, folder: Path) -> Prepared:
     def fresh(n: int) -> Job:
         parameters = initial_parameters(architecture.parameter_shapes)
         return Job(
-            lambda: oracle.train(
-                architecture, parameters, images[:n], labels[:n], task.batch_size
-            ),
+            lambda: oracle.train(architecture, parameters, images[:n], labels[:n], task.batch_size),
             lambda: {"flat": join(parameters)},
         )
 

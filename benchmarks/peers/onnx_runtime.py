@@ -1,6 +1,6 @@
 """ONNX Runtime on the same network. Actions: predict (batch_size images a call), one_image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ IR_VERSION = 8  # what that opset came with; older runtimes refuse newer ones
 
 # For each layer: the operator and its attributes. Parameters are inputs, weight before bias.
 OPERATORS: dict[type[Layer], Callable[[Any], tuple[str, dict[str, Any]]]] = {
-    Conv: lambda layer: ("Conv", {"pads": [side for ends in zip(*layer.border) for side in ends]}),
+    Conv: lambda layer: ("Conv", {"pads": [*_column(layer.border, 0), *_column(layer.border, 1)]}),
     ReLU: lambda layer: ("Relu", {}),
     MaxPool: lambda layer: ("MaxPool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
     Flatten: lambda layer: ("Flatten", {}),
@@ -52,9 +52,12 @@ def prepare(task: Task, folder: Path) -> Prepared:
     return Prepared(fresh, scale=1 / len(images) if task.action == "one_image" else 1.0)
 
 
-def make_session(
-    architecture: Architecture, n_threads: int | None
-) -> onnxruntime.InferenceSession:
+def _column(border: Sequence[Sequence[int]], end: int) -> list[int]:
+    """Return the zeros at the start (0) or the end (1) of rows and columns."""
+    return [ends[end] for ends in border]
+
+
+def make_session(architecture: Architecture, n_threads: int | None) -> onnxruntime.InferenceSession:
     """Load the network with all optimisations and a fixed number of threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads or 0
