@@ -30,10 +30,10 @@ def installed(*commands: str) -> bool:
 
 
 def run(command: list[str | Path], folder: Path | None = None) -> str:
-    """Run a command, and return what it prints; what went wrong is in the error's text."""
+    """Run a command, which must succeed, and return what it prints to both outputs."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 class Library:

@@ -17,7 +17,7 @@ from tinycnn.unusual import UnusualImagesWarning
 
 if TYPE_CHECKING:
     from tinycnn.data import Dataset, load, load_digits
-    from tinycnn.export.quantize import QuantizedCNN, quantize
+    from tinycnn.export.quantized import QuantizedCNN, quantize
     from tinycnn.files.checkpoint import Checkpoint
     from tinycnn.files.model import load_model, save_model
 
@@ -63,11 +63,11 @@ __all__ = [
 _ON_DEMAND = {
     "Checkpoint": "tinycnn.files.checkpoint",
     "Dataset": "tinycnn.data",
-    "QuantizedCNN": "tinycnn.export.quantize",
+    "QuantizedCNN": "tinycnn.export.quantized",
     "load": "tinycnn.data",
     "load_digits": "tinycnn.data",
     "load_model": "tinycnn.files.model",
-    "quantize": "tinycnn.export.quantize",
+    "quantize": "tinycnn.export.quantized",
     "save_model": "tinycnn.files.model",
 }
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tinycnn.architecture import Step
 from tinycnn.export.folding import pixel_scaling
-from tinycnn.export.quantize import QuantizedCNN, QuantizedStage, Requantization
+from tinycnn.export.quantized import QuantizedCNN, QuantizedStage, Requantization
 from tinycnn.export.stages import NO_BORDER, Stage, make_stages
 from tinycnn.functional import Border
 from tinycnn.inputs import unit_of

@@ -20,7 +20,7 @@ from tinycnn.export.c.text import (
     loop,
     string_literal,
 )
-from tinycnn.export.quantize import QuantizedCNN
+from tinycnn.export.quantized import QuantizedCNN
 from tinycnn.network import CNN
 
 LARGEST_AVR_TABLE = 32767
@@ -28,6 +28,22 @@ LARGEST_AVR_TABLE = 32767
 LICENSE = """\
  * The code in this file may be used by anybody for anything, without any condition (MIT-0):
  * it is provided "as is", without warranty of any kind. The weights belong to who trained them."""
+
+
+# On a Cortex-M4, three blocks of 32, 64 and 128 filters take 10% fewer instructions with it.
+_KEEP_ORDER_ON_ARM = [
+    "#if defined(__GNUC__) && !defined(__clang__) && defined(__arm__)",
+    "#pragma GCC push_options /* gcc would reorder until it lacks registers for the sums */",
+    '#pragma GCC optimize("no-schedule-insns")',
+    "#endif",
+    "",
+]
+_ORDER_AS_BEFORE = [
+    "#if defined(__GNUC__) && !defined(__clang__) && defined(__arm__)",
+    "#pragma GCC pop_options",
+    "#endif",
+    "",
+]
 
 
 class Source(NamedTuple):
@@ -56,7 +72,9 @@ def make_source(net: CNN | QuantizedCNN, program: Program, name: str) -> Source:
         *_limits_of_avr(writer),
         *writer.tables,
         *_requantize_functions(program, writer),
+        *_KEEP_ORDER_ON_ARM,
         *functions,
+        *_ORDER_AS_BEFORE,
         *_entry_points(net, program, writer),
     ]
     return Source(
