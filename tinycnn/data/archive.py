@@ -25,10 +25,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .bounded import read_bounded
-from .dataset import Array
+from .image_arrays import Array
 
-# NumPy's own limit for a header it will parse is 10,000 characters; plain arrays need 128.
+# What is read of a member to find its header in.
 _MAX_HEADER_BYTES = 10_240
+
+# Plain arrays need 128 characters, 64 dimensions some 800. Before Python 3.12, NumPy's second try
+# at a header that is no Python takes time that grows with its length squared.
+_MAX_HEADER_CHARACTERS = 1_024
 
 _MAX_DIMENSIONS = 64  # of a NumPy array
 _LAST_CHARACTER = 0x10FFFF  # of Unicode
@@ -178,7 +182,7 @@ def _parse_header(start: bytes, what: str) -> _Header:
             read = np.lib.format.read_array_header_1_0
             if version != (1, 0):
                 read = np.lib.format.read_array_header_2_0
-            shape, fortran_order, dtype = read(stream)
+            shape, fortran_order, dtype = read(stream, max_header_size=_MAX_HEADER_CHARACTERS)
     except Exception as error:  # the header is parsed as Python, which fails in many ways
         raise ValueError(f"{what} does not begin as an NPY array: {error}") from error
     _check_dtype(dtype, what)
