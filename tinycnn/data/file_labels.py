@@ -27,7 +27,7 @@ BY_NAME = "name"
 
 
 def label_of_name(file_name: str, rule: str) -> str | None:
-    """Label in a file's name, or None if the name does not follow the rule.
+    """Label in a file's name, with or without its ending; None if the name breaks the rule.
 
     Parameters
     ----------
@@ -47,9 +47,8 @@ def label_of_name(file_name: str, rule: str) -> str | None:
     if rule == BY_NAME:
         found = _LEADING_WORDS.match(file_name.rpartition(".")[0] or file_name)
         return found[0] if found else None
-    matched = re.fullmatch(_pattern(rule), file_name) or re.fullmatch(
-        _pattern(rule), file_name.rpartition(".")[0]
-    )
+    stem = file_name.rpartition(".")[0]
+    matched = re.fullmatch(_pattern(rule), stem) or re.fullmatch(_pattern(rule), file_name)
     return matched["label"] if matched else None
 
 
@@ -60,7 +59,7 @@ def is_rule(labels_from: str) -> bool:
 
 def _pattern(rule: str) -> str:
     before, _, after = rule.partition("{label}")
-    parts = [".*?".join(re.escape(piece) for piece in side.split("*")) for side in (before, after)]
+    parts = [".*".join(re.escape(piece) for piece in side.split("*")) for side in (before, after)]
     return f"{parts[0]}(?P<label>.+?){parts[1]}"
 
 

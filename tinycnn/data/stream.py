@@ -62,6 +62,10 @@ class _Arrays(NamedTuple):
     images: Array
 
 
+# What the sources name, in order; a failure is one that was met before anything was decoded.
+_Item = Source | _Arrays | Failure
+
+
 def stream_images(
     sources: Iterable[str | Path | Array] | str | Path | Array,
     image_shape: Sequence[int],
@@ -147,12 +151,12 @@ class ImageStream:
                 self.n_images += len(batch.names)
                 yield batch
 
-    def _fail(self, name: str, reason: str) -> None:
+    def _fail(self, failure: Failure) -> None:
         self.n_failures += 1
         if len(self.failures) < _MOST_FAILURES:
-            self.failures.append(Failure(name, reason))
+            self.failures.append(failure)
 
-    def _slice_arrays(self, items: Iterable[Source | _Arrays]) -> Iterator[Batch]:
+    def _slice_arrays(self, items: Iterable[_Item]) -> Iterator[Batch]:
         for item in items:
             assert isinstance(item, _Arrays)
             for start in range(0, len(item.images), self._batch_size):
@@ -161,10 +165,10 @@ class ImageStream:
                 try:
                     yield Batch(names, fit_images(some, self._image_shape, self._dtype))
                 except ValueError as error:
-                    self._fail(item.name, f"{item.name}: {error}")
+                    self._fail(Failure(item.name, f"{item.name}: {error}"))
                     break
 
-    def _decode_pictures(self, items: Iterable[Source | _Arrays]) -> Iterator[Batch]:
+    def _decode_pictures(self, items: Iterable[_Item]) -> Iterator[Batch]:
         require_pillow("predict")
         check_image_shape(self._image_shape, "stream_images: image_shape")
         results = map_in_order(self._decode, items, self._n_threads)
@@ -177,11 +181,13 @@ class ImageStream:
             good = [result for result in some if not isinstance(result, Failure)]
             for result in some:
                 if isinstance(result, Failure):
-                    self._fail(*result)
+                    self._fail(result)
             if good:
                 yield Batch([name for name, _ in good], np.stack([pixels for _, pixels in good]))
 
-    def _decode(self, source: Source | _Arrays) -> tuple[str, Array] | Failure:
+    def _decode(self, source: _Item) -> tuple[str, Array] | Failure:
+        if isinstance(source, Failure):
+            return source
         assert isinstance(source, Source)
         name = str(source.path)
         n_channels, height, width = self._image_shape
@@ -192,8 +198,8 @@ class ImageStream:
         except (PictureError, OSError, MemoryError) as error:
             return Failure(name, problem_of(source, error).message)
 
-    def _items(self) -> Iterator[Source | _Arrays]:
-        """Yield what the sources name; what names nothing is a failure."""
+    def _items(self) -> Iterator[_Item]:
+        """Yield what the sources name, one after the other."""
         for number, source in enumerate(self._sources):
             name = f"array {number}" if isinstance(source, np.ndarray) else str(source)
             try:
@@ -204,9 +210,9 @@ class ImageStream:
                 else:
                     yield from self._from_path(name)
             except (ValueError, OSError, ImportError, MemoryError) as error:
-                self._fail(name, " ".join(str(error).split()) or type(error).__name__)
+                yield Failure(name, " ".join(str(error).split()) or type(error).__name__)
 
-    def _from_path(self, name: str) -> Iterator[Source | _Arrays]:
+    def _from_path(self, name: str) -> Iterator[_Item]:
         path = Path(name)
         if path.is_dir():
             yield from self._from_folder(path)
@@ -218,11 +224,11 @@ class ImageStream:
                 found = True
                 yield from self._from_path(match)
             if not found:
-                self._fail(name, f"{name}: no file fits this pattern")
+                yield Failure(name, f"{name}: no file fits this pattern")
         else:
-            self._fail(name, f"{name}: there is no such file or folder")
+            yield Failure(name, f"{name}: there is no such file or folder")
 
-    def _from_folder(self, folder: Path) -> Iterator[Source | _Arrays]:
+    def _from_folder(self, folder: Path) -> Iterator[_Item]:
         images = find_arrays(folder)
         if images is not None:
             yield _Arrays(str(folder), images)
@@ -232,9 +238,9 @@ class ImageStream:
             n_found += 1
             yield Source(file)
         if n_found == 0:
-            self._fail(str(folder), f"{folder} holds no pictures")
+            yield Failure(str(folder), f"{folder} holds no pictures")
 
-    def _from_file(self, path: Path) -> Iterator[Source | _Arrays]:
+    def _from_file(self, path: Path) -> Iterator[_Item]:
         if path.suffix.lower() in _PICTURE_SUFFIXES or what_special(path) is not None:
             yield Source(path)
         elif path.suffix.lower() == ".parquet":
@@ -243,7 +249,7 @@ class ImageStream:
             images = find_arrays(path)
             yield Source(path) if images is None else _Arrays(str(path), images)
 
-    def _from_standard_input(self) -> Iterator[Source | _Arrays]:
+    def _from_standard_input(self) -> Iterator[_Item]:
         stream = sys.stdin.buffer
         start = stream.read(12)
         if start.startswith(PICTURE_MAGICS):
