@@ -341,8 +341,27 @@ def test_hdf5_that_lies_or_looks_elsewhere(tmp_path, grey):
     with pytest.raises(ValueError, match=r"b\.h5: 'images' has its values in another file"):
         load(tmp_path / "b.h5")
     (tmp_path / "c.h5").write_bytes((tmp_path / "b.h5").read_bytes()[:600])
-    with pytest.raises(ValueError, match=r"c\.h5 cannot be read as an HDF5 file"):
+    with pytest.raises(ValueError, match=r"c\.h5 cannot be read as HDF5"):
         load(tmp_path / "c.h5")
+
+
+def test_damaged_hdf5_files_read_as_such_or_say_so(tmp_path, grey, rng):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["images"], file["labels"] = grey, LABELS
+    whole = path.read_bytes()
+    for _ in range(150):
+        changed = bytearray(whole)
+        for _ in range(3):
+            changed[rng.integers(0, len(whole))] = rng.choice([0, 1, 0x7F, 0xFF])
+        path.write_bytes(changed)
+        try:
+            assert load(path).images.size == grey.size
+        except ValueError as error:
+            words = str(error)
+            assert words.startswith(str(path))
+            assert len(words) < 500
 
 
 def test_matlab(tmp_path, grey, rng):

@@ -36,51 +36,68 @@ def hdf5_store(path: Path) -> Iterator[ArrayStore]:
         If the file is damaged.
     """
     h5py = require("h5py", "h5py", "hdf5", str(path))
-    with path.open("rb") as file:
-        of_matlab = file.read(len(_MATLAB_START)) == _MATLAB_START
-    try:
+    with path.open("rb") as start:
+        of_matlab = start.read(len(_MATLAB_START)) == _MATLAB_START
+    with _damage_told(str(path)):
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read as an HDF5 file: {str(error)[:200]}; fetch it again"
-        ) from error
     with file:
-        keys: list[str] = []
-        file.visititems(lambda key, item: _collect(keys, key, item, h5py))
+        with _damage_told(str(path)):
+            keys = _keys(file, h5py)
         yield ArrayStore(
             str(path),
-            tuple(keys),
-            lambda key: _read(file[key], f"{path}: {key!r}", of_matlab),
+            keys,
+            lambda key: _read(file, key, f"{path}: {key!r}", of_matlab),
             lambda key: f"{path}: {key!r}",
             samples_last=of_matlab,
         )
 
 
-def _collect(keys: list[str], key: str, item: Any, h5py: Any) -> bool | None:
-    """Note a data set; MATLAB keeps its references in a group '#refs#'."""
-    if isinstance(item, h5py.Dataset) and not key.startswith("#"):
-        keys.append(key)
-    return True if len(keys) >= _MOST_ARRAYS else None  # anything but None ends the visit
-
-
-def _read(dataset: Any, what: str, of_matlab: bool) -> Array:
-    if dataset.is_virtual or dataset.external:
-        raise ValueError(f"{what} has its values in another file: copy them into this one")
-    if dataset.shape is None:
-        raise ValueError(f"{what} is empty: it has no shape")
-    stored = dataset.id.get_storage_size()
-    if dataset.nbytes > stored * _MOST_PACKED + _SLACK_BYTES:
-        raise ValueError(
-            f"{what} announces {dataset.shape} {dataset.dtype}, {dataset.nbytes} bytes, but the "
-            f"file holds {stored}: it is damaged, or was never filled"
-        )
+@contextmanager
+def _damage_told(what: str) -> Iterator[None]:
+    """Turn whatever h5py raises for a damaged file into one ValueError."""
     try:
-        values: Array = dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()]
-    except (OSError, TypeError, ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{what} cannot be read: {str(error)[:200]}; write it again") from error
-    values = np.asarray(values)
-    if values.dtype.kind in "OS":
-        values = values.astype(str)
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # RuntimeError, KeyError, OSError, TypeError, ...
+        words = (str(error).splitlines() or [""])[0][:200]
+        raise ValueError(
+            f"{what} cannot be read as HDF5: {words}; fetch it again, or write it again"
+        ) from error
+
+
+def _keys(file: Any, h5py: Any) -> tuple[str, ...]:
+    """Paths of the data sets; MATLAB keeps its references in a group '#refs#'."""
+    keys: list[str] = []
+
+    def note(key: Any, item: Any) -> bool | None:
+        if isinstance(item, h5py.Dataset) and isinstance(key, str) and not key.startswith("#"):
+            keys.append(key)
+        return True if len(keys) >= _MOST_ARRAYS else None  # anything but None ends the visit
+
+    file.visititems(note)
+    return tuple(keys)
+
+
+def _read(file: Any, key: str, what: str, of_matlab: bool) -> Array:
+    with _damage_told(what):
+        dataset = file[key]
+        elsewhere = dataset.is_virtual or bool(dataset.external)
+        shape, n_bytes = dataset.shape, dataset.nbytes
+        stored = dataset.id.get_storage_size()
+    if elsewhere:
+        raise ValueError(f"{what} has its values in another file: copy them into this one")
+    if shape is None:
+        raise ValueError(f"{what} is empty: it has no shape")
+    if n_bytes > stored * _MOST_PACKED + _SLACK_BYTES:
+        raise ValueError(
+            f"{what} announces {shape} {dataset.dtype}, {n_bytes} bytes, but the file holds "
+            f"{stored}: it is damaged, or was never filled"
+        )
+    with _damage_told(what):
+        values = np.asarray(dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()])
+        if values.dtype.kind in "OS":
+            values = values.astype(str)
     return values.T if of_matlab else values  # HDF5 lists MATLAB's axes the other way round
 
 
