@@ -297,7 +297,7 @@ def test_clear_level_of_a_png_is_laid_over_white(tmp_path):
         assert picture.mode == "P"
     assert read_image(path, (1, 1, 3)).tolist() == [[[0, 255, 200]]]
     path = save(tmp_path / "deep.png", levels.astype(np.uint16) * 257, transparency=25700)
-    assert read_image(path, (1, 1, 3)).tolist() == [[[0, 255, 200]]]
+    assert read_image(path, (1, 1, 3), np.uint8).tolist() == [[[0, 255, 200]]]
 
 
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
@@ -305,7 +305,7 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
     expected = [[0, 0, 1, 1, 128, 255]]
     for suffix in ("png", "tif"):
         path = save(tmp_path / "one" / f"a.{suffix}", levels)
-        assert read_image(path, (1, 1, 6)).tolist() == [expected]
+        assert read_image(path, (1, 1, 6), np.uint8).tolist() == [expected]
     (tmp_path / "one" / "a.pgm").write_bytes(b"P5 6 1 65535\n" + levels.astype(">u2").tobytes())
     images = load_image_folder(tmp_path).images
     assert images.dtype == np.uint16
@@ -316,10 +316,10 @@ def test_pixels_without_a_sure_scale_are_refused_as_bytes(tmp_path, grey):
     words = r"\.tif has pixels of float32 where the other images have uint8, and no scale"
     path = save(tmp_path / "float.tif", grey.astype(np.float32))
     with pytest.raises(ValueError, match="float" + words):
-        read_image(path, (1, 5, 4))
+        read_image(path, (1, 5, 4), np.uint8)
     path = save(tmp_path / "deep.tif", grey.astype(np.int32) * 1000 + 1)
     with pytest.raises(ValueError, match="deep" + words):
-        read_image(path, (1, 5, 4))
+        read_image(path, (1, 5, 4), np.uint8)
 
 
 def test_black_and_white_images_are_0_and_255(tmp_path):

@@ -21,7 +21,7 @@ _IDX_MAGIC = b"\0\0"
 # "train-images-idx3-ubyte.gz", "emnist-letters-test-images-idx3-ubyte", "t10k-images.idx3-ubyte"
 _IMAGES_NAME = re.compile(
     r"(?P<set>.*?)(?P<part>train|t10k|test|val|valid|validation)[-_.]images"
-    r"(?P<rest>[-_.]?(idx\d.*?)?)(\.gz)?",
+    r"([-_.]?idx\d[-_a-z0-9]*)?(\.gz)?",
     re.IGNORECASE,
 )
 

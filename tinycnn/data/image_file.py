@@ -18,7 +18,9 @@ How a picture becomes numbers, the same for training and for prediction:
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +35,7 @@ from .pixels import (
     COUNTS,
     FLOATS,
     PictureError,
+    as_mode,
     bytes_of,
     check_not_lost,
     convert,
@@ -56,6 +59,7 @@ _GREY_MODES = ("1", "L", "LA")
 _GREY_16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
+_ORIENTATION = 0x0112  # of EXIF
 _PNG_DEPTH_AT = 24  # bytes into a PNG: after the signature, the chunk's head, width and height
 
 
@@ -70,7 +74,7 @@ class Kind(NamedTuple):
 def read_image(
     path: str | os.PathLike[str],
     image_shape: tuple[int, int, int],
-    dtype: DTypeLike = np.uint8,
+    dtype: DTypeLike | None = None,
 ) -> Array:
     """Read one picture for prediction, in the shape and depth the network takes.
 
@@ -81,12 +85,13 @@ def read_image(
     image_shape : (C, H, W)
         C is 1 for grey or 3 for RGB; the picture is converted, and resized if its size differs.
         The module's docstring tells how, and what becomes of transparency.
-    dtype : dtype
-        Of the images the network learned from: uint8, uint16 or a float.
+    dtype : dtype, optional
+        Of the images the network learned from: uint8, uint16 or a float. By default the depth is
+        the picture's own.
 
     Returns
     -------
-    ndarray of `dtype`, (C, H, W)
+    ndarray, (C, H, W)
         `load_image_folder` gives the same values for the same picture. 16-bit grey becomes bytes
         where bytes are asked for, and bytes b become b / 255 where floats are.
 
@@ -103,8 +108,9 @@ def read_image(
     require_pillow("read_image")
     n_channels, size = check_image_shape(image_shape, "read_image: image_shape")
     path = Path(path)
-    with open_file(path) as file:
-        return convert(decode(file, str(path), n_channels, size), np.dtype(dtype), str(path))
+    with bombs_are_errors(), open_file(path) as file:
+        pixels = decode(file, str(path), n_channels, size)
+    return pixels if dtype is None else convert(pixels, np.dtype(dtype), str(path))
 
 
 def require_pillow(caller: str) -> None:
@@ -131,6 +137,16 @@ def check_size(size: Sequence[int], argument: str) -> tuple[int, int]:
             f"{argument} has height and width {tuple(size)}: give two whole numbers above 0"
         )
     return int(size[0]), int(size[1])
+
+
+@contextmanager
+def bombs_are_errors() -> Iterator[None]:
+    """Have Pillow's warning of very large pictures raised, to be told as a problem."""
+    from PIL.Image import DecompressionBombWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DecompressionBombWarning)
+        yield
 
 
 def open_file(path: Path) -> IO[bytes]:
@@ -192,7 +208,8 @@ def decode(
     deep = _has_deep_colour(picture)
     try:
         picture.load()
-        upright = ImageOps.exif_transpose(picture)
+        turned = picture.getexif().get(_ORIENTATION, 1) != 1
+        upright = ImageOps.exif_transpose(picture) if turned else picture  # which copies it
     except Exception as error:  # decoders meet damage with anything, SyntaxError included
         raise _damaged(name, error) from error
     if dtype != BYTES:
@@ -200,8 +217,7 @@ def decode(
         return np.repeat(pixels[np.newaxis], n_channels, axis=0)
     if deep:
         check_not_lost(upright, name)
-    flat = over_white(upright).convert("L" if n_channels == 1 else "RGB")
-    return bytes_of(flat, size)
+    return bytes_of(as_mode(over_white(upright), "L" if n_channels == 1 else "RGB"), size)
 
 
 def _open(file: IO[bytes], name: str) -> Picture:
@@ -262,7 +278,7 @@ def _is_on_its_side(picture: Picture) -> bool:
     if picture.format == "PNG" and "exif" not in picture.info:
         return False  # Pillow would decode the whole picture to look behind it
     try:
-        orientation = picture.getexif().get(0x0112)
+        orientation = picture.getexif().get(_ORIENTATION)
     except Exception:  # damaged metadata, which decoding will tell or pass over
         return False
     return orientation in (5, 6, 7, 8)

@@ -8,10 +8,8 @@ into its place.
 from __future__ import annotations
 
 import io
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -19,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .image_arrays import Array
-from .image_file import Kind, decode, open_file, probe
+from .image_file import Kind, bombs_are_errors, decode, open_file, probe
 from .parallel import map_in_order
 from .pixels import BYTES, COUNTS, FLOATS, PictureError, convert
 from .problems import Problem, report, summary
@@ -101,16 +99,6 @@ def read_pictures(
     if found:
         notes.append(f"{folder}: {len(found)} passed over: {summary(folder, found)}")
     return Pictures(images, np.array(kept, dtype=np.intp), notes)
-
-
-@contextmanager
-def bombs_are_errors() -> Iterator[None]:
-    """Have Pillow's warning of very large pictures raised, to be told as a problem."""
-    from PIL.Image import DecompressionBombWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DecompressionBombWarning)
-        yield
 
 
 def problem_of(source: Source, error: Exception) -> Problem:

@@ -126,6 +126,11 @@ def over_white(picture: Picture) -> Picture:
     return opaque
 
 
+def as_mode(picture: Picture, mode: str) -> Picture:
+    """Picture in a mode, and itself if it is in that; Pillow would copy it."""
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
 def bytes_of(picture: Picture, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     """Turn a picture of mode L or RGB into (C, H, W) bytes, resized if `size` (H, W) differs."""
     from PIL import Image

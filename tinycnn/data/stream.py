@@ -21,10 +21,10 @@ from .conform import fit_images
 from .folder_layout import is_stray
 from .folders import visible
 from .image_arrays import Array, as_images
-from .image_file import check_image_shape, decode, require_pillow
+from .image_file import bombs_are_errors, check_image_shape, decode, require_pillow
 from .parallel import map_in_order
 from .parquet import iter_pictures
-from .pictures import Source, bombs_are_errors, problem_of
+from .pictures import Source, problem_of
 from .pixels import PictureError, convert
 from .sources import PICTURE_MAGICS, find_arrays
 
