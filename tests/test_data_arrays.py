@@ -208,6 +208,13 @@ def test_names_of_the_arrays(tmp_path, grey, images, labels):
     assert parts(tmp_path / "a.npz") == ("train",)
 
 
+def test_pair_saved_without_names(tmp_path, grey):
+    np.savez(tmp_path / "a.npz", grey, LABELS)
+    dataset = load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(dataset.images[:, 0], grey)
+    np.testing.assert_array_equal(dataset.labels, LABELS)
+
+
 def test_names_of_medmnist(tmp_path, colour):
     arrays = {}
     for n, part in ((6, "train"), (5, "val"), (4, "test")):

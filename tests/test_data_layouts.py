@@ -54,6 +54,13 @@ def test_parts_by_all_usual_names(tmp_path, names):
         assert dataset.files[0] == "a/0.png"
 
 
+def test_parts_in_folders_of_the_same_name(tmp_path):
+    fill(tmp_path, "training_set/training_set/a/1.png", "training_set/training_set/b/1.png")
+    fill(tmp_path, "test_set/test_set/a/2.png", "test_set/test_set/b/2.png")
+    assert parts(tmp_path) == ("train", "test")
+    assert load(tmp_path, "test").class_names == load(tmp_path).class_names == ("a", "b")
+
+
 def test_only_some_parts(tmp_path):
     fill(tmp_path, "train/a/1.png", "val/a/1.png", "other/a/1.png")
     assert parts(tmp_path) == ("train", "validation")
@@ -71,7 +78,9 @@ def test_two_folders_for_one_part(tmp_path):
 
 def test_classes_called_like_parts(tmp_path):
     fill(tmp_path, "valid/1.png", "invalid/1.png")
-    assert load(tmp_path).class_names == ("invalid", "valid")
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("invalid", "valid")
+    assert any("taken for classes, even 1 (valid)" in note for note in dataset.notes)
 
 
 def test_unlabelled_test_images_are_for_predict(tmp_path):
@@ -84,7 +93,7 @@ def test_unlabelled_test_images_are_for_predict(tmp_path):
 
 def test_labels_in_the_names_of_files(tmp_path):
     fill(tmp_path, *(f"train/{c}.{i}.png" for c in ("cat", "dog") for i in range(3)))
-    fill(tmp_path, "test/1.png", "test/2.png")
+    fill(tmp_path, "test1/test_1.png", "test1/test_2.png")
     for read in (parts, load):
         with pytest.raises(ValueError, match=r"begin with cat, dog, .*--labels-from name") as error:
             read(tmp_path)
@@ -135,6 +144,26 @@ def test_table_of_files_and_labels(tmp_path, where, head):
         assert dataset.class_names == ("ant", "cat")
         assert dataset.labels.tolist() == [1, 1, 0]
     assert load(tmp_path, labels_from=str(table)).labels.tolist() == [1, 1, 0]
+
+
+def test_folder_of_images_with_a_table_beside(tmp_path):
+    fill(tmp_path, "images/1.png", "images/2.png", "images/3.png")
+    (tmp_path / "labels.csv").write_text("file_name,label\nimages/1.png,b\n2.png,a\n3,b\n")
+    for path in (tmp_path, tmp_path / "images"):
+        assert parts(path) == ("train",)
+        assert load(path).labels.tolist() == [1, 0, 1]
+    with (tmp_path / "labels.csv").open("a") as file:
+        file.write("3,a\n")
+    with pytest.raises(ValueError, match=r"labels\.csv gives 3 two labels, b and a: an image can"):
+        load(tmp_path)
+
+
+def test_sample_of_a_submission_has_no_labels(tmp_path):
+    fill(tmp_path, "train_images/1.png", "train_images/2.png", "test_images/3.png")
+    (tmp_path / "train.csv").write_text("image_id,label\n1.png,0\n2.png,7\n")
+    (tmp_path / "sample_submission.csv").write_text("image_id,label\n3.png,4\n")
+    assert parts(tmp_path) == ("train",)
+    assert load(tmp_path).class_names == ("0", "7")
 
 
 def test_images_without_a_line_in_the_table_are_left_out(tmp_path):

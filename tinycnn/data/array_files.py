@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .dataset import Dataset, make_dataset
-from .folders import visible
+from .folders import holds_only_files, visible
 from .hdf5 import hdf5_store
 from .image_arrays import Array, as_images
 from .mat import mat_store
@@ -109,7 +109,7 @@ def _load_file_per_class(folder: Path, files: list[Path]) -> Dataset:
 def _recognises_folder(glance: Glance) -> bool:
     if not glance.is_folder or not any(_has_suffix(name) for name in glance.names):
         return False
-    return not any(entry.is_dir() for entry in visible(glance.path))
+    return holds_only_files(glance.path)
 
 
 def _has_suffix(name: str) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from .bounded import refuse_special
 from .dataset import Dataset, make_dataset
 from .emnist import is_emnist, upright
-from .folders import visible
+from .folders import holds_only_files, visible
 from .image_arrays import Array, as_images
 from .part_names import file_part, in_order
 from .reader import Glance, Options, Reader
@@ -241,9 +241,8 @@ def _folder_images(folder: Path) -> Array:
 
 
 def _recognises_folder(glance: Glance) -> bool:
-    return glance.is_folder and any(
-        is_pixel_csv(glance.path / name) for name in glance.names if name.lower().endswith(".csv")
-    )
+    tables = [glance.path / name for name in glance.names if name.lower().endswith(".csv")]
+    return bool(tables) and holds_only_files(glance.path) and any(map(is_pixel_csv, tables))
 
 
 CSV_FILE = Reader(

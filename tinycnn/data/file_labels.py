@@ -104,15 +104,24 @@ def read_labels_csv(path: Path) -> dict[str, str] | None:
             columns = _columns(next(rows, []))
             if columns is None:
                 return None
-            labels = {}
+            labels: dict[str, str] = {}
             for number, row in enumerate(rows):
                 if number >= _MOST_LINES:
                     raise ValueError(f"{path} has more than {_MOST_LINES} lines")
                 if len(row) > max(columns):
-                    labels[row[columns[0]].strip()] = row[columns[1]].strip()
+                    _note_label(path, labels, row[columns[0]].strip(), row[columns[1]].strip())
             return labels
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
+
+
+def _note_label(path: Path, labels: dict[str, str], name: str, label: str) -> None:
+    known = labels.setdefault(name, label)
+    if known != label:
+        raise ValueError(
+            f"{path} gives {shorten(name, 60)} two labels, {shorten(known, 40)} and "
+            f"{shorten(label, 40)}: an image can have one class; leave one line for each"
+        )
 
 
 def _dialect(line: str) -> str:

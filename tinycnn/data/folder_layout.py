@@ -8,52 +8,22 @@ it holds nothing but such folders; a folder called `train` beside others may be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from .bounded import what_special
+from .class_folders import Listing, is_stray, list_classes, listed, stray_notes, system_notes
 from .file_labels import is_rule, labels_of_names, match_labels, propose, read_labels_csv
-from .folders import is_system_name, visible
+from .folders import visible
 from .foreign import Foreign, identify
 from .part_names import folder_part
-from .problems import Problem, relative, shorten
+from .problems import shorten
 from .reader import glance
 
-# Files that stand beside pictures and are none, by their endings.
-_STRAY_SUFFIXES = frozenset(
-    (
-        *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml"),
-        *(".html", ".htm", ".ini", ".cfg", ".log", ".db", ".py", ".ipynb", ".sh", ".mat", ".npz"),
-        *(".npy", ".docx", ".xlsx", ".url", ".lnk", ".torrent", ".sha256", ".md5"),
-    )
-)
-_STRAY_NAMES = frozenset({"readme", "license", "licence", "copying", "authors", "changelog"})
 _TABLES = (".csv", ".tsv")
+_LABEL_TABLES = frozenset({"labels", "label", "classes", "annotations", "metadata", "train"})
 _BY_FOLDER = "folder"
-_NAMED = 3
-
-
-class Listing(NamedTuple):
-    """Pictures of one part with the class of each.
-
-    Attributes
-    ----------
-    files : list of path
-    classes : list of str
-        Class of each file, by name.
-    class_names : tuple of str
-        Sorted; those of empty class folders too.
-    problems : list of Problem
-        What stands where a picture should.
-    notes : list of str
-    """
-
-    files: list[Path]
-    classes: list[str]
-    class_names: tuple[str, ...]
-    problems: list[Problem]
-    notes: list[str]
 
 
 class Layout(NamedTuple):
@@ -62,11 +32,6 @@ class Layout(NamedTuple):
     parts: dict[str, Path]
     divided: bool
     notes: list[str]
-
-
-def is_stray(path: Path) -> bool:
-    """Whether a file is one of those that stand beside pictures and are none, by its name."""
-    return path.suffix.lower() in _STRAY_SUFFIXES or path.name.lower() in _STRAY_NAMES
 
 
 def find_layout(folder: Path, labels_from: str | None) -> Layout:
@@ -84,15 +49,24 @@ def find_layout(folder: Path, labels_from: str | None) -> Layout:
     _refuse_detection(folder, folders)
     parts = _part_folders(folders)
     if not _is_divided(parts, folders, labels_from):
+        if _is_beside_its_labels(folder, folders, labels_from):
+            return Layout({"train": folders[0]}, False, [])
         if parts and len(parts) == len(folders):
             return _divided_without_classes(folder, parts, labels_from)
         return Layout({"train": folder}, False, [])
     return _divided(folder, parts, folders, labels_from)
 
 
+def _is_beside_its_labels(folder: Path, folders: Sequence[Path], labels_from: str | None) -> bool:
+    """Whether a folder holds one of pictures, `images`, and a CSV file of their labels."""
+    if len(folders) != 1 or folder_part(folders[0].name) or _has_folders(folders[0]):
+        return False
+    return _find_labels(folders[0], folder, labels_from) is not None
+
+
 def _part_folders(folders: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for folder in folders:
+    for folder in map(_unwrap, folders):
         part = folder_part(folder.name)
         if part is None:
             continue
@@ -104,6 +78,15 @@ def _part_folders(folders: Sequence[Path]) -> dict[str, Path]:
         if part not in found or _has_folders(folder):
             found[part] = folder
     return found
+
+
+def _unwrap(folder: Path) -> Path:
+    """The part itself where it is in a folder of the same name: training_set/training_set."""
+    part = folder_part(folder.name)
+    inside = visible(folder) if part else []
+    if len(inside) == 1 and inside[0].is_dir() and folder_part(inside[0].name) == part:
+        return inside[0]
+    return folder
 
 
 def _has_folders(folder: Path) -> bool:
@@ -124,7 +107,7 @@ def _divided(
     """Layout of a folder with parts; those without labels are for predict alone."""
     labelled, notes = {}, []
     for part, part_folder in parts.items():
-        if _has_folders(part_folder) or _find_labels(part_folder, folder, labels_from) is not None:
+        if _has_folders(part_folder) or _has_labels(part_folder, folder, labels_from, parts):
             labelled[part] = part_folder
         else:
             n_files = len(_files(part_folder))
@@ -132,10 +115,19 @@ def _divided(
                 f"{part_folder} holds {n_files} files without labels: it is no {part} part, but "
                 "predict takes it"
             )
-    others = [entry.name for entry in folders if entry not in parts.values()]
+    others = [entry.name for entry in folders if folder_part(entry.name) is None]
     if others:
-        notes.append(f"{folder}: passed over beside its parts: {_listed(others)}")
+        notes.append(f"{folder}: passed over beside its parts: {listed(others)}")
     return Layout(labelled, True, notes)
+
+
+def _has_labels(folder: Path, root: Path, labels_from: str | None, parts: dict[str, Path]) -> bool:
+    """Whether a flat part has labels; names that follow a rule must be those of train."""
+    labels = _find_labels(folder, root, labels_from)
+    train = parts.get("train", folder)
+    if labels is None or folder == train or labels_from is None or not is_rule(labels_from):
+        return labels is not None
+    return set(labels) <= set(_find_labels(train, root, labels_from) or labels)
 
 
 def _divided_without_classes(
@@ -185,11 +177,12 @@ def list_part(folder: Path, root: Path, labels_from: str | None) -> Listing:
     """
     by_folder = labels_from in (None, _BY_FOLDER)
     if by_folder and _has_folders(folder):
-        return _list_classes(folder)
+        return list_classes(folder)
     labels = _find_labels(folder, root, labels_from)
     if labels is None:
         raise ValueError(_why_no_labels(folder))
-    files, notes = _files(folder, True), _stray_notes(folder, _visible_files(folder))
+    files = _files(folder, True)
+    notes = [*stray_notes(folder, _visible_files(folder)), *system_notes(folder)]
     chosen = [(file, label) for file, label in zip(files, labels, strict=True) if label is not None]
     if len(chosen) < len(files):
         notes.append(f"{folder}: {len(files) - len(chosen)} images have no label and were left out")
@@ -258,16 +251,28 @@ def _labels_of_csv(files: Sequence[Path], folder: Path, table: Path) -> list[str
 
 
 def _tables(folder: Path, root: Path) -> list[Path]:
-    """CSV files in the folder and beside it that may hold its labels."""
+    """CSV files in the folder and beside it that may hold its labels.
+
+    Those beside the folder that was given have to be called like it, or like labels.
+    """
     part = folder_part(folder.name)
-    found = [entry for entry in visible(folder) if entry.suffix.lower() in _TABLES]
-    if folder != root:
-        found += [
-            entry
-            for entry in visible(root)
-            if entry.suffix.lower() in _TABLES and folder_part(entry.stem) in (part, None)
-        ]
-    return [entry for entry in found if entry.is_file()]
+    tables = [entry for entry in visible(folder) if _is_table(entry)]
+    beside = [entry for entry in visible(folder.absolute().parent) if _is_table(entry)]
+    if folder == root:
+        return tables + [entry for entry in beside if _is_called_labels(entry, folder.name)]
+    return tables + [entry for entry in beside if folder_part(entry.stem) in (part, None)]
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file may be a table of labels; a sample of a submission has labels of no worth."""
+    return (
+        path.suffix.lower() in _TABLES and "submission" not in path.name.lower() and path.is_file()
+    )
+
+
+def _is_called_labels(path: Path, folder_name: str) -> bool:
+    name = path.stem.lower()
+    return name in _LABEL_TABLES or name.startswith(folder_name.lower())
 
 
 def _visible_files(folder: Path) -> list[Path]:
@@ -276,103 +281,3 @@ def _visible_files(folder: Path) -> list[Path]:
 
 def _files(folder: Path, without_strays: bool = True) -> list[Path]:
     return [entry for entry in _visible_files(folder) if not (without_strays and is_stray(entry))]
-
-
-def _list_classes(folder: Path) -> Listing:
-    """Pictures in class folders, and all that stands where they should."""
-    files: list[Path] = []
-    classes: list[str] = []
-    strays: list[Path] = []
-    problems: list[Problem] = []
-    names = []
-    for entry in visible(folder):
-        if not entry.is_dir():
-            if is_stray(entry):
-                strays.append(entry)
-            else:
-                problems.append(
-                    Problem(
-                        entry,
-                        "beside the class folders",
-                        f"{entry} stands beside the class folders: move it into one of them, or "
-                        "elsewhere",
-                    )
-                )
-            continue
-        names.append(entry.name)
-        mine = visible(entry)
-        pictures = [file for file in mine if not file.is_dir() and not is_stray(file)]
-        strays += [file for file in mine if not file.is_dir() and is_stray(file)]
-        problems += [_nested(inner, entry) for inner in mine if inner.is_dir()]
-        if not pictures and not any(inner.is_dir() for inner in mine):
-            problems.append(_empty(entry, mine))
-        files += pictures
-        classes += [entry.name] * len(pictures)
-    _refuse_wrapper(folder, names, files, problems)
-    notes = [*_stray_notes(folder, strays), *_system_notes(folder), *_case_notes(folder, names)]
-    return Listing(files, classes, tuple(names), problems, notes)
-
-
-def _nested(inner: Path, class_folder: Path) -> Problem:
-    return Problem(
-        inner,
-        "folders in a class folder",
-        f"{inner} is a folder inside the class folder {class_folder.name}: class folders must "
-        "hold images alone; move its images up, or give load the folder above it",
-    )
-
-
-def _empty(class_folder: Path, files: Sequence[Path]) -> Problem:
-    if not files:
-        words = f"{class_folder} is an empty class folder: put images into it, or remove it"
-        return Problem(class_folder, "empty class folders", words)
-    words = (
-        f"{class_folder} holds {len(files)} files that are no pictures, the first "
-        f"{shorten(files[0].name, 40)}: put pictures into it, or remove it; arrays go into one "
-        "NPZ archive, np.savez_compressed(path, images=images, labels=labels)"
-    )
-    return Problem(class_folder, f"class folders without pictures ({files[0].suffix} files)", words)
-
-
-def _refuse_wrapper(
-    folder: Path, names: Sequence[str], files: Sequence[Path], problems: Sequence[Problem]
-) -> None:
-    """Name the folder to give where all classes are one folder further down."""
-    if len(names) == 1 and not files and len(problems) > 1:
-        raise ValueError(
-            f"{folder} holds nothing but the folder {names[0]}, whose {len(problems)} folders look "
-            f"like the classes: give {folder / names[0]} instead"
-        )
-
-
-def _stray_notes(folder: Path, files: Iterable[Path]) -> list[str]:
-    strays = [relative(file, folder) for file in files if is_stray(file)]
-    if not strays:
-        return []
-    return [f"{folder}: passed over as no pictures: {_listed(strays)}"]
-
-
-def _system_notes(folder: Path) -> list[str]:
-    places = [folder, *(entry for entry in visible(folder) if entry.is_dir())]
-    found = [e.name for place in places for e in place.iterdir() if is_system_name(e.name)]
-    if not found:
-        return []
-    return [f"{folder}: system files passed over: {_listed(sorted(set(found)), len(found))}"]
-
-
-def _case_notes(folder: Path, names: Sequence[str]) -> list[str]:
-    by_lower: dict[str, list[str]] = {}
-    for name in names:
-        by_lower.setdefault(name.casefold().strip(), []).append(name)
-    return [
-        f"{folder}: the classes {' and '.join(same[:2])} differ in capital letters alone: if they "
-        "are one class, move their images together"
-        for same in by_lower.values()
-        if len(same) > 1
-    ]
-
-
-def _listed(names: Sequence[str], n: int | None = None) -> str:
-    n = len(names) if n is None else n
-    shown = ", ".join(shorten(name, 40) for name in names[:_NAMED])
-    return f"{n} ({shown}{', ...' if len(names) > _NAMED else ''})"

@@ -25,6 +25,13 @@ _SYSTEM_NAMES = frozenset(
     }
 )
 
+PICTURE_SUFFIXES = frozenset(
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp"),
+        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+    )
+)
+
 
 def is_system_name(name: str) -> bool:
     """Whether a file or folder is one that systems make for themselves, by its name."""
@@ -34,3 +41,10 @@ def is_system_name(name: str) -> bool:
 def visible(folder: Path) -> list[Path]:
     """Entries of a folder, sorted by name, without hidden and system files."""
     return sorted(entry for entry in folder.iterdir() if not is_system_name(entry.name))
+
+
+def holds_only_files(folder: Path) -> bool:
+    """Whether a folder has neither folders nor pictures in it: a folder of data files."""
+    return not any(
+        entry.suffix.lower() in PICTURE_SUFFIXES or entry.is_dir() for entry in visible(folder)
+    )

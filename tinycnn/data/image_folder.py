@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .class_folders import Listing
 from .dataset import Dataset
-from .folder_layout import Layout, Listing, find_layout, list_part
+from .folder_layout import Layout, find_layout, list_part
 from .image_file import check_size, require_pillow
 from .label_arrays import empty_class_notes
 from .part_names import in_order
@@ -71,7 +72,9 @@ def load_image_folder(
 def _parts(path: Path, options: Options) -> tuple[str, ...]:
     layout = find_layout(path, options.labels_from)
     if not layout.divided:
-        list_part(path, path, options.labels_from)  # says what is wrong with a folder without
+        list_part(
+            layout.parts["train"], path, options.labels_from
+        )  # says what is wrong with a folder without
     return in_order(layout.parts)
 
 

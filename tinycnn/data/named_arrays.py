@@ -18,6 +18,8 @@ from .part_names import PARTS, Meaning, in_order, meaning
 
 _MAX_NAMED = 8
 
+_UNNAMED_PAIR = ["arr_0", "arr_1"]  # of np.savez(path, images, labels)
+
 
 class ArrayStore(NamedTuple):
     """Arrays by name.
@@ -119,6 +121,8 @@ def store_images(store: ArrayStore) -> Array:
 
 def _layout(store: ArrayStore) -> _Layout:
     """Which key is what, for each part; what belongs to no part is 'train' where that is free."""
+    if sorted(store.keys) == _UNNAMED_PAIR:
+        return _Layout({"train": _UNNAMED_PAIR[0]}, {"train": _UNNAMED_PAIR[1]}, None)
     meanings = {key: found for key in store.keys if (found := meaning(key)) is not None}
     images = _best_by_part(store, meanings, "images")
     labels = _best_by_part(store, meanings, "labels")

@@ -99,6 +99,8 @@ def _words(name: str) -> list[str]:
 def _split_glued(token: str) -> list[str]:
     if token in _KNOWN:
         return [token]
+    if token.rstrip("0123456789") in _PART_OF_WORD:  # "test1"
+        return [token.rstrip("0123456789")]
     for word in _PART_OF_WORD:
         for rest, pair in (
             (token.removeprefix(word), (word, token.removeprefix(word))),

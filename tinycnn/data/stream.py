@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .bounded import what_special
+from .class_folders import is_stray
 from .conform import fit_images
-from .folder_layout import is_stray
-from .folders import visible
+from .folders import PICTURE_SUFFIXES, visible
 from .image_arrays import Array, as_images
 from .image_file import bombs_are_errors, check_image_shape, decode, require_pillow
 from .parallel import map_in_order
@@ -30,12 +30,6 @@ from .sources import PICTURE_MAGICS, find_arrays
 
 STANDARD_INPUT = "-"
 
-_PICTURE_SUFFIXES = frozenset(
-    (
-        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp"),
-        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
-    )
-)
 _MOST_INPUT_BYTES = 1 << 28
 _MOST_LINE_BYTES = 1 << 16
 _MOST_FAILURES = 1_000  # kept with their words; the others are counted
@@ -241,7 +235,7 @@ class ImageStream:
             yield Failure(str(folder), f"{folder} holds no pictures")
 
     def _from_file(self, path: Path) -> Iterator[_Item]:
-        if path.suffix.lower() in _PICTURE_SUFFIXES or what_special(path) is not None:
+        if path.suffix.lower() in PICTURE_SUFFIXES or what_special(path) is not None:
             yield Source(path)
         elif path.suffix.lower() == ".parquet":
             yield from iter_pictures(path)
