@@ -244,3 +244,4 @@ def test_a_dataset_unpacks_and_is_taken_apart(tmp_path, grey):
     np.testing.assert_array_equal(some.images[:, 0], grey[[4, 1]])
     assert some.labels.tolist() == [2, 0]
     assert dataset.take(LABELS == 2).labels.tolist() == [2, 2]
+    assert repr(dataset) == "<Dataset: 6 images (1, 8, 8) of uint8, 3 classes, 0 notes>"

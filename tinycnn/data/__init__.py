@@ -22,10 +22,11 @@ One file per format. Every reader ends in a `Dataset`, checked once in `dataset.
     bounded.py optional.py              reading no more than is there; other libraries
 
     image_file.py     read_image        one picture, through Pillow
-    tiff.py                             what Pillow does not heed in a TIFF
+    pixels.py tiff.py                   its depth and transparency; what a TIFF's tags say
     pictures.py parallel.py             many pictures, by threads
     folders.py problems.py              what to pass over; all that is wrong, in one line
-    folder_layout.py file_labels.py     parts, class folders, labels in names and tables
+    folder_layout.py class_folders.py   parts, and the classes in them
+    file_labels.py                      labels in names and tables
     image_folder.py   load_image_folder one subfolder per class
 
     sources.py        load, parts       which of these a path is

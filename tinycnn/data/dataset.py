@@ -13,7 +13,7 @@ from .image_arrays import Array, as_images
 from .label_arrays import flatten_labels, number_labels
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images with their labels; unpacks as ``images, labels, class_names = dataset``.
 
@@ -48,6 +48,14 @@ class Dataset:
     def __len__(self) -> int:
         """Return the number of images, N."""
         return len(self.images)
+
+    def __repr__(self) -> str:
+        """Say how many images there are, of which shape and depth, and how many classes."""
+        N, *shape = self.images.shape
+        return (
+            f"<Dataset: {N} images {tuple(shape)} of {self.images.dtype}, "
+            f"{len(self.class_names)} classes, {len(self.notes)} notes>"
+        )
 
     def take(self, index: ArrayLike) -> Dataset:
         """Return the images at `index`, (M,) of int or (N,) of bool, with labels and files.

@@ -20,7 +20,7 @@ from .image_arrays import Array
 from .image_file import Kind, bombs_are_errors, decode, open_file, probe
 from .parallel import map_in_order
 from .pixels import BYTES, COUNTS, FLOATS, PictureError, convert
-from .problems import Problem, report, summary
+from .problems import Problem, relative, report, shorten, summary
 from .reader import Options, Progress
 
 # Larger images are photographs, of which a small network sees no more than of a small version.
@@ -162,10 +162,10 @@ def _common_size(
     first = kinds[0].size
     for kind, source in zip(kinds, sources, strict=True):
         if kind.size != first:
+            one, other = (shorten(relative(some.path, folder), 60) for some in (sources[0], source))
             raise ValueError(
-                f"{sources[0].path} has {first[0]} x {first[1]} pixels (height x width) but "
-                f"{source.path} {kind.size[0]} x {kind.size[1]}; of {len(kinds)} images, "
-                f"{_differing(kinds)}"
+                f"{folder}: {one} has {first[0]} x {first[1]} pixels (height x width) but {other} "
+                f"{kind.size[0]} x {kind.size[1]}; of {len(kinds)} images, {_differing(kinds)}"
             )
     if first[0] * first[1] > MOST_PIXELS:
         H, W = _USUAL_SIZE
