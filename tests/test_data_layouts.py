@@ -284,7 +284,7 @@ def test_folders_of_arrays_in_class_folders_are_told(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "1.npy", np.zeros((3, 3)))
-    with pytest.raises(ValueError, match=r"2 class folders without pictures \(\.npy files\)"):
+    with pytest.raises(ValueError, match=r"2 class folders of \.npy files, which belong in"):
         load(tmp_path)
 
 

@@ -19,7 +19,7 @@ One file per format. Every reader ends in a `Dataset`, checked once in `dataset.
     cifar.py stl10.py records.py        binary files of CIFAR and STL-10
     parquet.py                          tables of encoded pictures
     archive.py                          the arrays of an NPZ archive, read with distrust; written
-    bounded.py optional.py              reading no more than is there; other libraries
+    bounded.py gunzip.py optional.py    reading no more than is there; other libraries
 
     image_file.py     read_image        one picture, through Pillow
     pixels.py tiff.py                   its depth and transparency; what a TIFF's tags say

@@ -108,7 +108,10 @@ def _empty(class_folder: Path, files: Sequence[Path]) -> Problem:
         f"{shorten(files[0].name, 40)}: put pictures into it, or remove it; arrays go into one "
         "NPZ archive, np.savez_compressed(path, images=images, labels=labels)"
     )
-    return Problem(class_folder, f"class folders without pictures ({files[0].suffix} files)", words)
+    kind = "class folders without pictures"
+    if files[0].suffix == ".npy":
+        kind = "class folders of .npy files, which belong into one NPZ archive"
+    return Problem(class_folder, kind, words)
 
 
 def _refuse_wrapper(

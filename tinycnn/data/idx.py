@@ -7,7 +7,7 @@ values in C order, big-endian.
 
 from __future__ import annotations
 
-import gzip
+import io
 import math
 import os
 import struct
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bounded import Readable, read_bounded, refuse_special
+from .gunzip import Gunzip
 from .image_arrays import Array
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -114,9 +115,8 @@ def _opened(path: Path) -> Iterator[tuple[Readable, int | None]]:
             yield file, status.st_size if S_ISREG(status.st_mode) else None
             return
         try:
-            with gzip.GzipFile(fileobj=file) as stream:
-                yield stream, None
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            yield io.BufferedReader(Gunzip(file)), None
+        except (EOFError, zlib.error) as error:
             raise ValueError(
                 f"{path} is a damaged gzip file: {error}; fetch or copy it again"
             ) from error

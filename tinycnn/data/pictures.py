@@ -112,7 +112,8 @@ def problem_of(source: Source, error: Exception) -> Problem:
     elif isinstance(error, MemoryError):
         words, kind = "needs more memory than there is: shrink it", "too large"
     else:
-        words, kind = f"cannot be read: {getattr(error, 'strerror', None) or error}", "unreadable"
+        reason = getattr(error, "strerror", None) or error
+        words, kind = f"cannot be read: {reason}; remove it", "unreadable"
     return Problem(source.path, kind, f"{source.path} {words}")
 
 
