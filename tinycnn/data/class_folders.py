@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +48,20 @@ class Listing(NamedTuple):
 def is_stray(path: Path) -> bool:
     """Whether a file is one of those that stand beside pictures and are none, by its name."""
     return path.suffix.lower() in _STRAY_SUFFIXES or path.name.lower() in _STRAY_NAMES
+
+
+def pictures_below(folder: Path, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:
+    """Files in a folder and in its folders, sorted; each folder once, however it is linked."""
+    seen = set() if seen is None else seen
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in visible(folder):
+        if entry.is_dir():
+            yield from pictures_below(entry, seen)
+        elif not is_stray(entry):
+            yield entry
 
 
 def list_classes(folder: Path) -> Listing:

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .bounded import what_special
-from .class_folders import Listing, is_stray, list_classes, listed, stray_notes, system_notes
+from .class_folders import (
+    Listing,
+    is_stray,
+    list_classes,
+    listed,
+    pictures_below,
+    stray_notes,
+    system_notes,
+)
 from .file_labels import is_rule, labels_of_names, match_labels, propose, read_labels_csv
 from .folders import visible
 from .foreign import Foreign, identify
@@ -181,7 +189,7 @@ def list_part(folder: Path, root: Path, labels_from: str | None) -> Listing:
     labels = _find_labels(folder, root, labels_from)
     if labels is None:
         raise ValueError(_why_no_labels(folder))
-    files = _files(folder, True)
+    files = _files(folder, labels_from)
     notes = [*stray_notes(folder, _visible_files(folder)), *system_notes(folder)]
     chosen = [(file, label) for file, label in zip(files, labels, strict=True) if label is not None]
     if len(chosen) < len(files):
@@ -191,7 +199,7 @@ def list_part(folder: Path, root: Path, labels_from: str | None) -> Listing:
 
 
 def _why_no_labels(folder: Path) -> str:
-    files = _files(folder, True)
+    files = _files(folder)
     if not files:
         n_entries = len(visible(folder))
         found = f"{n_entries} files that are no images" if n_entries else "nothing"
@@ -216,25 +224,29 @@ def _identify(file: Path) -> Foreign | None:
 
 
 def _find_labels(folder: Path, root: Path, labels_from: str | None) -> list[str | None] | None:
-    """Label of each picture in a flat folder, or None if there are none to be found."""
-    files = _files(folder, True)
+    """Label of each picture that is not in a class folder, or None if none are to be found."""
+    files = _files(folder, labels_from)
     if not files:
         return None
     if labels_from is not None and labels_from != _BY_FOLDER:
-        if is_rule(labels_from):
-            try:
-                return list(labels_of_names(files, labels_from))
-            except ValueError:
-                if folder == root or folder_part(folder.name) == "train":
-                    raise
-                return None  # as the test images of a competition
-        return _labels_of_csv(files, folder, Path(labels_from))
+        try:
+            return _labels_as_asked(files, folder, labels_from)
+        except ValueError:
+            if folder == root or folder_part(folder.name) == "train":
+                raise
+            return None  # as the test images of a competition
     for table in _tables(folder, root):
         labels = read_labels_csv(table)
         matched = match_labels(files, folder, labels) if labels else []
         if sum(label is not None for label in matched) * 2 > len(files):
             return matched
     return None
+
+
+def _labels_as_asked(files: Sequence[Path], folder: Path, labels_from: str) -> list[str | None]:
+    if is_rule(labels_from):
+        return list(labels_of_names(files, labels_from))
+    return _labels_of_csv(files, folder, Path(labels_from))
 
 
 def _labels_of_csv(files: Sequence[Path], folder: Path, table: Path) -> list[str | None]:
@@ -255,11 +267,12 @@ def _tables(folder: Path, root: Path) -> list[Path]:
 
     Those beside the folder that was given have to be called like it, or like labels.
     """
-    part = folder_part(folder.name)
+    name = folder.absolute().name
+    part = folder_part(name)
     tables = [entry for entry in visible(folder) if _is_table(entry)]
     beside = [entry for entry in visible(folder.absolute().parent) if _is_table(entry)]
     if folder == root:
-        return tables + [entry for entry in beside if _is_called_labels(entry, folder.name)]
+        return tables + [entry for entry in beside if _is_called_labels(entry, name)]
     return tables + [entry for entry in beside if folder_part(entry.stem) in (part, None)]
 
 
@@ -279,5 +292,8 @@ def _visible_files(folder: Path) -> list[Path]:
     return [entry for entry in visible(folder) if not entry.is_dir()]
 
 
-def _files(folder: Path, without_strays: bool = True) -> list[Path]:
-    return [entry for entry in _visible_files(folder) if not (without_strays and is_stray(entry))]
+def _files(folder: Path, labels_from: str | None = None) -> list[Path]:
+    """Files that may be pictures; those of inner folders too where labels are not by folder."""
+    if labels_from is not None and labels_from != _BY_FOLDER:
+        return list(pictures_below(folder))
+    return [entry for entry in _visible_files(folder) if not is_stray(entry)]

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .bounded import what_special
-from .class_folders import is_stray
+from .class_folders import pictures_below
 from .conform import fit_images
-from .folders import PICTURE_SUFFIXES, visible
+from .folders import PICTURE_SUFFIXES
 from .image_arrays import Array, as_images
 from .image_file import bombs_are_errors, check_image_shape, decode, require_pillow
 from .parallel import map_in_order
@@ -228,7 +228,7 @@ class ImageStream:
             yield _Arrays(str(folder), images)
             return
         n_found = 0
-        for file in _pictures_below(folder, set()):
+        for file in pictures_below(folder):
             n_found += 1
             yield Source(file)
         if n_found == 0:
@@ -269,16 +269,3 @@ def _lines(start: bytes, stream: BinaryIO) -> Iterator[str]:
         line += more
     if line.strip():
         yield line.strip(b"\r\n").decode(errors="surrogateescape")
-
-
-def _pictures_below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Files in a folder and in its folders, sorted; each folder once, however it is linked."""
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    for entry in visible(folder):
-        if entry.is_dir():
-            yield from _pictures_below(entry, seen)
-        elif not is_stray(entry):
-            yield entry
