@@ -229,7 +229,23 @@ def test_everything_wrong_is_in_one_report(tmp_path):
     dataset = load(tmp_path, skip_broken=True)
     assert dataset.files == tuple(f"{c}/{i}.png" for c in "ab" for i in range(3))
     assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert any("passed over: 3 damaged (a/x.png, a/y.png, b/z.png), " in n for n in dataset.notes)
+    assert any("passed over: 3 damaged (a/x.png, ...), " in n for n in dataset.notes)
+
+
+def test_report_of_many_problems_with_long_names_is_still_one_line(tmp_path):
+    folder = tmp_path / ("deep" * 40)
+    fill(folder, "a/1.png", "b/1.png")
+    for i in range(30):
+        (folder / "a" / ("long" * 30 + f"{i}.png")).write_text("x")
+        fill(folder, f"b/{'inner' * 30}{i}/1.png")
+        (folder / ("empty" * 30 + str(i))).mkdir()
+        (folder / "b" / f"{i}.heic").write_bytes(bytes(4) + b"ftypheic" + bytes(20))
+        (folder / "b" / f"{i}.jpg").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"has 150 files or folders that cannot be read: 30 "
+    ) as error:
+        load(folder)
+    one_line(error)
 
 
 def test_skipping_keeps_images_and_labels_together(tmp_path):
@@ -299,7 +315,7 @@ def test_folders_of_arrays_in_class_folders_are_told(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "1.npy", np.zeros((3, 3)))
-    with pytest.raises(ValueError, match=r"2 class folders of \.npy files, which belong in"):
+    with pytest.raises(ValueError, match=r"2 class folders of \.npy files \(save one NPZ "):
         load(tmp_path)
 
 
@@ -334,7 +350,7 @@ def test_sizes_and_damage_are_in_one_report(tmp_path):
     fill(tmp_path, "b/1.png", shape=(5, 5))
     (tmp_path / "b" / "2.png").write_text("x")
     with pytest.raises(
-        ValueError, match=r"2\.png is no image .*sizes .* differ: 2 of 4 x 4"
+        ValueError, match=r"2\.png is no image .*sizes differ too: give size=\(4, 4\)"
     ) as error:
         load(tmp_path)
     one_line(error)

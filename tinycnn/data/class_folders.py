@@ -124,7 +124,7 @@ def _empty(class_folder: Path, files: Sequence[Path]) -> Problem:
     )
     kind = "class folders without pictures"
     if files[0].suffix == ".npy":
-        kind = "class folders of .npy files, which belong into one NPZ archive"
+        kind = "class folders of .npy files (save one NPZ archive)"
     return Problem(class_folder, kind, words)
 
 

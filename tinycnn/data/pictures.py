@@ -86,7 +86,9 @@ def read_pictures(
         good = [i for i, kind in enumerate(kinds) if isinstance(kind, Kind)]
         good_kinds = [kind for kind in kinds if isinstance(kind, Kind)]
         if found and not options.skip_broken:
-            more = f"; {_differing(good_kinds)}" if _sizes_differ(good_kinds, options) else ""
+            more = ""
+            if _sizes_differ(good_kinds, options):
+                more = f"; sizes differ too: {_proposal(good_kinds)}"
             raise ValueError(report(folder, found) + more)
         _require_some(good, folder, found)
         size = _common_size(good_kinds, [sources[i] for i in good], folder, options)
@@ -144,14 +146,14 @@ def _differing(kinds: Sequence[Kind]) -> str:
     counts = Counter(kind.size for kind in kinds).most_common()
     told = ", ".join(f"{n} of {height} x {width}" for (height, width), n in counts[:3])
     more = f" and {len(counts) - 3} other sizes" if len(counts) > 3 else ""
-    H, W = _proposed(counts[0][0])
-    return (
-        f"sizes (height x width) differ: {told}{more}: give size=({H}, {W}) (--image-size {H} {W})"
-    )
+    return f"sizes (height x width) differ: {told}{more}: {_proposal(kinds)}"
 
 
-def _proposed(size: tuple[int, int]) -> tuple[int, int]:
-    return size if max(size) <= _SMALL_SIDE else _USUAL_SIZE
+def _proposal(kinds: Sequence[Kind]) -> str:
+    """Propose the size that most images have, if it is small."""
+    most = Counter(kind.size for kind in kinds).most_common(1)[0][0]
+    H, W = most if max(most) <= _SMALL_SIDE else _USUAL_SIZE
+    return f"give size=({H}, {W}) (--image-size {H} {W})"
 
 
 def _common_size(

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NAMED = 3
-_NAME_CHARACTERS = 40
-_MOST_KINDS = 4
-_FOLDER_CHARACTERS = 120
+_NAME_CHARACTERS = 36
+_MOST_KINDS = 3
+_FOLDER_CHARACTERS = 60
 
 
 class Problem(NamedTuple):
@@ -45,22 +45,26 @@ def report(folder: Path, problems: Sequence[Problem]) -> str:
 
 
 def summary(folder: Path, problems: Sequence[Problem]) -> str:
-    """Count the problems by kind, most frequent first, and name the first few of each."""
+    """Count the problems by kind, most frequent first, and name the first of each.
+
+    The fewer kinds there are, the more are named: one line is all there is room for.
+    """
     by_kind: dict[str, list[Path]] = {}
     for problem in problems:
         by_kind.setdefault(problem.kind, []).append(problem.path)
     ordered = sorted(by_kind.items(), key=lambda item: -len(item[1]))
-    told = [f"{len(paths)} {kind} ({_named(folder, paths)})" for kind, paths in ordered]
-    if len(told) > _MOST_KINDS:
-        n_more = sum(len(paths) for _, paths in ordered[_MOST_KINDS:])
-        told = [*told[:_MOST_KINDS], f"{n_more} others"]
-    return ", ".join(told)
+    n_named = max(_NAMED + 1 - len(ordered), 1)
+    told = [
+        f"{len(paths)} {kind} ({_named(folder, paths, n_named)})"
+        for kind, paths in ordered[:_MOST_KINDS]
+    ]
+    n_more = sum(len(paths) for _, paths in ordered[_MOST_KINDS:])
+    return ", ".join([*told, *([f"{n_more} others"] if n_more else [])])
 
 
-def _named(folder: Path, paths: Sequence[Path]) -> str:
-    n = _NAMED if len(paths) <= _NAMED else 2
-    names = [shorten(relative(path, folder), _NAME_CHARACTERS) for path in paths[:n]]
-    return ", ".join(names) + (", ..." if len(paths) > n else "")
+def _named(folder: Path, paths: Sequence[Path], n_named: int) -> str:
+    names = [shorten(relative(path, folder), _NAME_CHARACTERS) for path in paths[:n_named]]
+    return ", ".join(names) + (", ..." if len(paths) > n_named else "")
 
 
 def relative(path: Path, folder: Path) -> str:
