@@ -281,7 +281,7 @@ def test_cifar(tmp_path, rng, n_labels):
         ]
         (tmp_path / name).write_bytes(b"".join(records))
     assert parts(tmp_path) == ("train", "test")
-    check(load(tmp_path), images)
+    check(load(tmp_path), images, tuple(map(str, range(10 if n_labels == 1 else 100))))
     names_file = {1: "batches.meta.txt", 2: "fine_label_names.txt"}[n_labels]
     (tmp_path / names_file).write_text("ant\nbee\ncat\n\n")
     check(load(tmp_path, "test"), images[:4], NAMES)
@@ -428,6 +428,9 @@ def test_parquet(tmp_path, grey):
     assert load(path, size=(3, 3)).images.shape == (4, 1, 3, 3)
     write_parquet(tmp_path / "a.parquet", grey, False, label=[NAMES[label] for label in LABELS])
     check(load(tmp_path / "a.parquet"), grey, NAMES)
+    write_parquet(tmp_path / "c.parquet", grey[:2], label=[-1, -1])
+    with pytest.raises(ValueError, match=r"c\.parquet holds the label -1, which is no class"):
+        load(tmp_path / "c.parquet")
     write_parquet(tmp_path / "b.parquet", grey)
     with pytest.raises(ValueError, match=r"b\.parquet has no column of labels: call it 'label'"):
         load(tmp_path / "b.parquet")

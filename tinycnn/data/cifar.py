@@ -40,15 +40,16 @@ def _parts(folder: Path, options: Options) -> tuple[str, ...]:
 
 def _load(folder: Path, part: str, options: Options) -> Dataset:
     patterns = _patterns(folder)
-    n_labels, names_file = 1, "batches.meta.txt"
+    n_labels, n_classes, names_file = 1, 10, "batches.meta.txt"
     if patterns is _CIFAR_100:
-        n_labels, names_file = 2, "fine_label_names.txt"
+        n_labels, n_classes, names_file = 2, 100, "fine_label_names.txt"
     files = _files(folder, patterns, part)
     records = np.concatenate(
         [read_records(file, n_labels + _PIXEL_BYTES, "images") for file in files]
     )
     images = records[:, n_labels:].reshape(-1, 3, 32, 32)
-    labels, names = records[:, n_labels - 1], read_names(folder / names_file)
+    labels = records[:, n_labels - 1]
+    names = read_names(folder / names_file) or tuple(str(n) for n in range(n_classes))
     return make_dataset(images, labels, names, str(files[0]), str(files[0]))
 
 

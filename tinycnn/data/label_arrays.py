@@ -174,10 +174,15 @@ def _named_by(
     low, high = int(deciding.min()), int(deciding.max())
     if low >= 1 and high == len(names):  # counted from 1
         low, high, labels = low - 1, high - 1, labels - 1
-    if min(low, int(labels.min())) < 0 or max(high, int(labels.max())) >= len(names):
+    low, high = min(low, int(labels.min())), max(high, int(labels.max()))
+    if low < 0:
         raise ValueError(
-            f"{source} goes up to label {max(high, int(labels.max()))} but there are {len(names)} "
-            f"class names: name all {max(high, int(labels.max())) + 1} classes"
+            f"{source} holds the label {low}, which is no class: leave such images out"
+        )
+    if high >= len(names):
+        raise ValueError(
+            f"{source} goes up to label {high} but there are {len(names)} class names: name all "
+            f"{high + 1} classes"
         )
     return labels, names, empty_class_notes(labels, names, source)
 

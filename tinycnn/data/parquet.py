@@ -98,7 +98,7 @@ def _content(cell: Any) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _load_files(files: Sequence[Path], train: Path | None, options: Options) -> Dataset:
+def _load_files(files: Sequence[Path], train: Sequence[Path], options: Options) -> Dataset:
     require_pillow(str(files[0]))
     sources: list[Source] = []
     labels: list[Any] = []
@@ -118,7 +118,7 @@ def _load_files(files: Sequence[Path], train: Path | None, options: Options) -> 
     what = str(files[0])
     pictures = read_pictures(sources, Path(what), options)
     flat = _flat(labels, what)
-    train_labels = None if train is None else _flat(_read_labels(train), str(train))
+    train_labels = _flat(_read_labels(train), str(train[0])) if train else None
     numbers, names, notes = number_labels(flat[pictures.kept], class_names, what, train_labels)
     return Dataset(pictures.images, numbers, names, notes=(*pictures.notes, *notes))
 
@@ -129,10 +129,14 @@ def _flat(labels: Sequence[Any], source: str) -> Array:
     return flatten_labels(np.array(labels), source)
 
 
-def _read_labels(path: Path) -> list[Any]:
-    with _open(path) as file:
-        column = _columns(file, path).labels
-        return [] if column is None else [row[column] for row in _rows(file, path, (column,))]
+def _read_labels(files: Sequence[Path]) -> list[Any]:
+    labels: list[Any] = []
+    for path in files:
+        with _open(path) as file:
+            column = _columns(file, path).labels
+            if column is not None:
+                labels += [row[column] for row in _rows(file, path, (column,))]
+    return labels
 
 
 def iter_pictures(path: Path) -> Iterator[Source]:
@@ -158,7 +162,7 @@ def _files_by_part(folder: Path) -> dict[str, list[Path]]:
 
 def _load_folder(folder: Path, part: str, options: Options) -> Dataset:
     files = _files_by_part(folder)
-    train = files["train"][0] if part != "train" and "train" in files else None
+    train = files.get("train", []) if part != "train" else []
     return _load_files(files[part], train, options)
 
 
@@ -180,7 +184,7 @@ PARQUET_FILE = Reader(
     "a Parquet file of pictures",
     _recognises_file,
     lambda path, options: ("train",),
-    lambda path, part, options: _load_files([path], None, options),
+    lambda path, part, options: _load_files([path], [], options),
     options=_OPTIONS,
 )
 PARQUET_FOLDER = Reader(
