@@ -12,6 +12,8 @@ import pytest
 
 import tinycnn.data
 from tinycnn.data import Dataset, load, parts
+from tinycnn.data.reader import Options
+from tinycnn.data.sources import READERS
 
 
 def write_idx(path: Path, values: np.ndarray) -> Path:
@@ -36,6 +38,12 @@ def save(path: Path, images: object = IMAGES, labels: object = LABELS, **more: o
 def test_all_public_names_are_there():
     for name in tinycnn.data.__all__:
         assert getattr(tinycnn.data, name).__doc__
+
+
+def test_every_reader_says_what_it_reads_and_which_options_it_heeds():
+    words = [reader.words for reader in READERS]
+    assert len(set(words)) == len(words)
+    assert all(reader.options <= set(Options._fields) for reader in READERS)
 
 
 @pytest.mark.parametrize(
