@@ -436,6 +436,17 @@ def test_parquet(tmp_path, grey):
         load(tmp_path / "b.parquet")
 
 
+def test_parquet_that_repeats_one_value_without_end(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    column = pa.DictionaryArray.from_arrays(np.zeros(5000, np.int32), pa.array([bytes(100_000)]))
+    table = pa.table({"image": column.cast(pa.binary()), "label": np.arange(5000)})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 1 << 20
+    with pytest.raises(ValueError, match=r"a\.parquet unpacks to more than 20 times its size"):
+        load(tmp_path / "a.parquet")
+
+
 def test_damaged_parquet(tmp_path, grey):
     write_parquet(tmp_path / "a.parquet", grey, label=LABELS)
     content = (tmp_path / "a.parquet").read_bytes()

@@ -65,43 +65,38 @@ def pictures_below(folder: Path, seen: set[tuple[int, int]] | None = None) -> It
 
 
 def list_classes(folder: Path) -> Listing:
-    """Pictures in class folders, and all that stands where they should."""
+    """List the pictures in class folders, and all that stands where they should."""
+    entries = visible(folder)
+    beside = [entry for entry in entries if not entry.is_dir()]
+    strays = [entry for entry in beside if is_stray(entry)]
+    problems = [_beside(entry) for entry in beside if not is_stray(entry)]
     files: list[Path] = []
     classes: list[str] = []
-    strays: list[Path] = []
-    problems: list[Problem] = []
-    names = []
-    for entry in visible(folder):
-        if not entry.is_dir():
-            if is_stray(entry):
-                strays.append(entry)
-            else:
-                problems.append(
-                    Problem(
-                        entry,
-                        "beside the class folders",
-                        f"{entry} stands beside the class folders: move it into one of them, or "
-                        "elsewhere",
-                    )
-                )
-            continue
-        names.append(entry.name)
-        mine = visible(entry)
-        pictures = [file for file in mine if not file.is_dir() and not is_stray(file)]
-        strays += [file for file in mine if not file.is_dir() and is_stray(file)]
-        problems += [_nested(inner, entry) for inner in mine if inner.is_dir()]
-        if not pictures and not any(inner.is_dir() for inner in mine):
-            problems.append(_empty(entry, mine))
+    class_folders = [entry for entry in entries if entry.is_dir()]
+    for class_folder in class_folders:
+        inside = visible(class_folder)
+        inner = [entry for entry in inside if entry.is_dir()]
+        flat = [entry for entry in inside if not entry.is_dir()]
+        pictures = [file for file in flat if not is_stray(file)]
+        strays += [file for file in flat if is_stray(file)]
+        problems += [_nested(entry, class_folder) for entry in inner]
+        if not pictures and not inner:
+            problems.append(_empty(class_folder, flat))
         files += pictures
-        classes += [entry.name] * len(pictures)
+        classes += [class_folder.name] * len(pictures)
+    names = [class_folder.name for class_folder in class_folders]
     _refuse_wrapper(folder, names, files, problems)
-    notes = [
-        *stray_notes(folder, strays),
-        *system_notes(folder),
-        *_case_notes(folder, names),
-        *_part_notes(folder, names),
-    ]
+    notes = [*stray_notes(folder, strays), *system_notes(folder)]
+    notes += [*_case_notes(folder, names), *_part_notes(folder, names)]
     return Listing(files, classes, tuple(names), problems, notes)
+
+
+def _beside(file: Path) -> Problem:
+    return Problem(
+        file,
+        "beside the class folders",
+        f"{file} stands beside the class folders: move it into one of them, or elsewhere",
+    )
 
 
 def _nested(inner: Path, class_folder: Path) -> Problem:

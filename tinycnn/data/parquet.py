@@ -26,7 +26,10 @@ from .reader import Glance, Options, Reader
 _PARQUET_MAGIC = b"PAR1"
 
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "category", "target", "digit")
-_ROWS_AT_ONCE = 1_000
+_ROWS_AT_ONCE = 100
+# A column can repeat one long value without end; pictures are packed in themselves.
+_MOST_PACKED = 20
+_SLACK_BYTES = 1 << 24
 _MOST_METADATA = 1 << 22
 
 
@@ -83,13 +86,22 @@ def _class_names(schema: Any, labels: str | None) -> tuple[str, ...] | None:
 
 
 def _rows(file: Any, path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    allowed = path.stat().st_size * _MOST_PACKED + _SLACK_BYTES
     try:
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(columns)):
+            allowed -= batch.nbytes
+            if allowed < 0:
+                break
             yield from batch.to_pylist()
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{path} is a damaged Parquet file: {_first_line(error)}; fetch it again"
         ) from error
+    if allowed < 0:
+        raise ValueError(
+            f"{path} unpacks to more than {_MOST_PACKED} times its size, as no pictures do: leave "
+            "repeated ones out"
+        )
 
 
 def _content(cell: Any) -> bytes:
