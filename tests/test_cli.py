@@ -16,6 +16,7 @@ from tinycnn import cli
 from tinycnn.cli.app import COMMANDS
 from tinycnn.cli.parser import build_parser
 
+
 def run(*arguments):
     """Run a command in this process; return its exit code."""
     return cli.main([str(argument) for argument in arguments])

@@ -77,9 +77,17 @@ def test_hidden_and_system_files_are_skipped(folder):
     np.testing.assert_array_equal(after.images, before.images)
 
 
-def test_other_files_are_named(folder):
+def test_texts_are_passed_over_with_a_note(folder):
     (folder / "dog" / "notes.txt").write_text("a dog")
-    with pytest.raises(ValueError, match=r"dog.notes\.txt is no image \(PNG, JPEG, .*elsewhere"):
+    (folder / "README").write_text("pets")
+    dataset = load_image_folder(folder)
+    assert len(dataset) == 3
+    assert any("passed over as no pictures: 2 (README, dog/notes.txt)" in n for n in dataset.notes)
+
+
+def test_other_files_are_named(folder):
+    (folder / "dog" / "notes.dat").write_text("a dog")
+    with pytest.raises(ValueError, match=r"dog.notes\.dat is no image \(PNG, JPEG, .*elsewhere"):
         load_image_folder(folder)
 
 
@@ -120,7 +128,8 @@ def test_missing_folder_and_file_for_folder(tmp_path, folder):
 def test_sizes_that_differ_name_the_first_two(folder, grey):
     save(folder / "dog" / "a.png", grey[:4, :3])
     words = (
-        r"cat.z\.png has 5 x 4 pixels \(height x width\) but .*dog.a\.png 4 x 3: .*size=\(H, W\)"
+        r"cat.z\.png has 5 x 4 pixels \(height x width\) but .*dog.a\.png 4 x 3; of 3 images, "
+        r"sizes .* differ: 2 of 5 x 4, 1 of 4 x 3: give size=\(5, 4\) \(--image-size 5 4\)$"
     )
     with pytest.raises(ValueError, match=words):
         load_image_folder(folder)
@@ -160,14 +169,14 @@ def test_damage_anywhere_is_told_or_unseen(tmp_path, rng, colour):
 
 def test_image_of_gigapixels_is_refused(tmp_path):
     (tmp_path / "huge.pgm").write_bytes(b"P5 100000 100000 255\n")
-    with pytest.raises(ValueError, match=r"huge\.pgm is a damaged image, or too large: .*pixels"):
+    with pytest.raises(ValueError, match=r"huge\.pgm is too large, or a damaged image: .*pixels"):
         read_image(tmp_path / "huge.pgm", (1, 8, 8))
 
 
 def test_divided_folder(tmp_path, grey):
     for name in ("train/dog/1.png", "train/cat/1.png", "test/dog/1.png", "test/dog/2.png"):
         save(tmp_path / name, grey)
-    save(tmp_path / "validation" / "dog" / "1.png", grey)
+    save(tmp_path / "other" / "dog" / "1.png", grey)
     (tmp_path / "README.txt").write_text("left alone")
     assert parts(tmp_path) == ("train", "test")
     train, test = load(tmp_path), load(tmp_path, "test", size=(3, 3))
@@ -265,7 +274,7 @@ def test_read_image_of_what_is_none(tmp_path):
     with pytest.raises(ValueError, match=r"a\.png is no image"):
         read_image(tmp_path / "a.png", (1, 8, 8))
     (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    with pytest.raises(ValueError, match=r"a\.eps is no image"):
+    with pytest.raises(ValueError, match=r"a\.eps is a PostScript document: convert it"):
         read_image(tmp_path / "a.eps", (1, 8, 8))
 
 
@@ -288,7 +297,7 @@ def test_clear_level_of_a_png_is_laid_over_white(tmp_path):
         assert picture.mode == "P"
     assert read_image(path, (1, 1, 3)).tolist() == [[[0, 255, 200]]]
     path = save(tmp_path / "deep.png", levels.astype(np.uint16) * 257, transparency=25700)
-    assert read_image(path, (1, 1, 3)).tolist() == [[[0, 255, 200]]]
+    assert read_image(path, (1, 1, 3), np.uint8).tolist() == [[[0, 255, 200]]]
 
 
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
@@ -296,18 +305,21 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
     expected = [[0, 0, 1, 1, 128, 255]]
     for suffix in ("png", "tif"):
         path = save(tmp_path / "one" / f"a.{suffix}", levels)
-        assert read_image(path, (1, 1, 6)).tolist() == [expected]
+        assert read_image(path, (1, 1, 6), np.uint8).tolist() == [expected]
     (tmp_path / "one" / "a.pgm").write_bytes(b"P5 6 1 65535\n" + levels.astype(">u2").tobytes())
-    assert load_image_folder(tmp_path).images.tolist() == [[expected]] * 3
+    images = load_image_folder(tmp_path).images
+    assert images.dtype == np.uint16
+    np.testing.assert_array_equal(images, [[levels]] * 3)
 
 
-def test_pixels_without_a_sure_scale_are_refused(tmp_path, grey):
+def test_pixels_without_a_sure_scale_are_refused_as_bytes(tmp_path, grey):
+    words = r"\.tif has pixels of float32 where the other images have uint8, and no scale"
     path = save(tmp_path / "float.tif", grey.astype(np.float32))
-    with pytest.raises(ValueError, match=r"float\.tif has pixels of Pillow's mode F, whose scale"):
-        read_image(path, (1, 5, 4))
+    with pytest.raises(ValueError, match="float" + words):
+        read_image(path, (1, 5, 4), np.uint8)
     path = save(tmp_path / "deep.tif", grey.astype(np.int32) * 1000 + 1)
-    with pytest.raises(ValueError, match=r"deep\.tif has grey levels from \d+ to \d+: .*65535"):
-        read_image(path, (1, 5, 4))
+    with pytest.raises(ValueError, match="deep" + words):
+        read_image(path, (1, 5, 4), np.uint8)
 
 
 def test_black_and_white_images_are_0_and_255(tmp_path):

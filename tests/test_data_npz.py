@@ -146,7 +146,7 @@ def test_object_arrays_are_refused(tmp_path, images):
     ("names", "words"),
     [
         (np.array([["a", "b", "c"]]), r"'class_names' has shape \(1, 3\) and dtype <U1"),
-        (np.array([1, 2, 3]), "'class_names' has shape .* and dtype int64: it must be a 1-D"),
+        (np.array([1.0, 2, 3]), "'class_names' has shape .* and dtype float64: it must be a 1-D"),
         (np.array(["a", "b"]), "'labels' goes up to label 2 but there are 2 class names"),
         (np.array([b"a", b"b", b"c"]), r"'class_names' has dtype \|S1: save plain numbers"),
         (np.zeros(3, "V4"), r"'class_names' has dtype \|V4: save plain numbers"),
@@ -172,19 +172,19 @@ def test_class_names_of_impossible_characters(tmp_path, images):
     [
         (b"", "does not begin as an NPY array"),
         (b"\x93NUMPX\1\0" + bytes(50), "does not begin as an NPY array: .*magic"),
-        (npy_header("|u1", (6, 5, 4))[:30], "does not begin as an NPY array: EOF"),
+        (npy_header("|u1", (6, 5, 4))[:30], "does not begin as an NPY array: .*string literal"),
         (npy_header("|u1", (6, 5, 4), (2, 0))[:8] + b"\xff" * 60, "does not begin as an NPY"),
         (npy_header("nonsense", (6, 5, 4)), "does not begin as an NPY array"),
         (npy_header([1, 2], (6, 5, 4)), "does not begin as an NPY array"),
-        (npy_header("|u1", "(6, 5, 4)"), "does not begin as an NPY array: shape is not valid"),
+        (npy_header("|u1", "(6, 5, 4)"), "does not begin as an NPY array: .*its shape is"),
         (npy_header("|u1", (6, -5, 4)), r"announces the shape \(6, -5, 4\), which no array has"),
         (
             npy_header("|u1", (0, 10**30, 4)),
             r"announces the shape \(0, 10{30}, 4\): no memory holds",
         ),
-        (npy_header("|u1", ()) + b"\1", r"has shape \(\): images must be \(N, H, W\) or"),
+        (npy_header("|u1", ()) + b"\1", r"has shape \(\): images must be \(N, H, W\), "),
         (npy_header("|u1", (1,) * 65) + b"\1", r"announces the shape .*, which no array has"),
-        (npy_header("|u1", (0, 28, 28)), r"holds no images: its shape is \(0, 1, 28, 28\)"),
+        (npy_header("|u1", (0, 28, 28)), r"holds no images: its shape is \(0, 28, 28\)"),
         (npy_header("<U0", (10**12,)), "has dtype <U0: save plain numbers"),
         (npy_header("<M8[s]", (1,)) + bytes(8), r"has dtype datetime64\[s\]: save plain numbers"),
         (
@@ -256,7 +256,7 @@ def peak_of_refusing(path: Path, words: str) -> int:
 def test_header_of_terabytes_allocates_nothing(tmp_path):
     member = npy_header("<f8", (2**20, 1024, 1024)) + bytes(100)
     path = write_zip(tmp_path / "a.npz", images=member, labels=npy_bytes(LABELS))
-    words = "8796093022208 bytes of data, but the archive holds 100"
+    words = "8,796,093,022,208 bytes from|8796093022208 bytes of data, but the archive holds 100"
     assert peak_of_refusing(path, words) < FUZZ_MEMORY
 
 
@@ -270,7 +270,7 @@ def test_archive_that_lies_along_with_the_header_allocates_nothing(tmp_path):
     content[directory + 24 : directory + 28] = size
     content[22:26] = size
     path.write_bytes(content)
-    words = f"{data_bytes} bytes of data, but the archive holds 100|cannot be read"
+    words = f"{data_bytes} bytes of data, but the archive holds 100|cannot be read|compress so well"
     assert peak_of_refusing(path, words) < FUZZ_MEMORY
 
 

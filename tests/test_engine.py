@@ -10,10 +10,10 @@ import weakref
 import numpy as np
 import pytest
 from conftest import relative_error
+from tinycnn.engine import BatchGradients
 
 import tinycnn
 from tinycnn import CNN, _dispatch, _parallel
-from tinycnn.engine import BatchGradients
 from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}

@@ -33,7 +33,13 @@ IN_ORDER = """
     files files.writing files.bounded files.archive files.model files.checkpoint
 
     datasets
-    data.dataset data.digits data.idx data.image_file data.image_folder data.npz data.sources data
+    data.image_arrays data.label_arrays data.part_names data.dataset data.digits data.reader
+    data.gunzip data.optional data.idx data.emnist data.named_arrays data.npz data.npy data.hdf5
+    data.mat data.libsvm data.records data.cifar data.stl10 data.tiff data.pixels data.parallel
+    data.folders data.array_files data.csv_pixels data.problems data.file_labels
+    data.class_folders data.foreign data.idx_files data.image_file data.pictures data.parquet
+    data.folder_layout data.image_folder data.sources data.conform data.stream data.duplicates
+    data
 
     export.translations export.checks export.folding export.stages export.quantize
 

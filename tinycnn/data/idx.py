@@ -7,10 +7,9 @@ values in C order, big-endian.
 
 from __future__ import annotations
 
-import gzip
+import io
 import math
 import os
-import re
 import struct
 import sys
 import zlib
@@ -22,9 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinycnn.files.bounded import Readable, read_bounded
+from tinycnn.files.bounded import Readable, read_bounded, refuse_special
 
-from .dataset import Array, Dataset, make_dataset
+from .gunzip import Gunzip
+from .image_arrays import Array
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -37,8 +37,6 @@ _TYPES: dict[int, np.dtype[Any]] = {
     0x0E: np.dtype(">f8"),
 }
 _MAX_DIMENSIONS = 64  # of a NumPy array; IDX files in use have one to four
-
-_IMAGES_OF_PART = {"train": ("train-images",), "test": ("t10k-images", "test-images")}
 
 
 class _Header(NamedTuple):
@@ -111,15 +109,15 @@ def is_idx(path: str | os.PathLike[str]) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Readable, int | None]]:
     """Open the bytes inside the file; tell how many they are where that is known beforehand."""
+    refuse_special(path)
     with path.open("rb") as file:
         if file.peek(2)[:2] != GZIP_MAGIC:
             status = os.fstat(file.fileno())
             yield file, status.st_size if S_ISREG(status.st_mode) else None
             return
         try:
-            with gzip.GzipFile(fileobj=file) as stream:
-                yield stream, None
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            yield io.BufferedReader(Gunzip(file)), None
+        except (EOFError, zlib.error) as error:
             raise ValueError(
                 f"{path} is a damaged gzip file: {error}; fetch or copy it again"
             ) from error
@@ -176,86 +174,3 @@ def _check_data_bytes(n_bytes: int, header: _Header, path: Path) -> None:
             f"{path} has extra bytes after its data: {announced} of data, but at least {n_bytes} "
             "follow the header; fetch or copy it again"
         )
-
-
-def is_idx_folder(folder: Path) -> bool:
-    """Whether a folder holds IDX images, by the names of its files."""
-    return any(_images_files(folder, part) for part in _IMAGES_OF_PART)
-
-
-def idx_folder_parts(folder: Path) -> tuple[str, ...]:
-    """Parts of a folder of IDX files: those whose images are there."""
-    return tuple(part for part in _IMAGES_OF_PART if _images_files(folder, part))
-
-
-def load_idx_folder(folder: Path, part: str) -> Dataset:
-    """Load one part of a folder of IDX files, named as MNIST's are.
-
-    Raises
-    ------
-    ValueError
-        If several files could be its images, or see `load_idx_pair`.
-    """
-    files = _images_files(folder, part)
-    if len({file.name.removesuffix(".gz") for file in files}) > 1:
-        names = ", ".join(file.name for file in files)
-        raise ValueError(
-            f"{folder} has several files for the {part} images: {names}; leave one, or give "
-            "load the path of the file you mean"
-        )
-    return load_idx_pair(files[0])
-
-
-def _images_files(folder: Path, part: str) -> list[Path]:
-    """Files that could be a part's images; sorted, so a plain file stands before its .gz."""
-    prefixes = _IMAGES_OF_PART[part]
-    return sorted(
-        entry for entry in folder.iterdir() if entry.name.startswith(prefixes) and entry.is_file()
-    )
-
-
-def load_idx_pair(images_path: Path) -> Dataset:
-    """Load an IDX file of images and, from beside it, the IDX file of their labels.
-
-    Raises
-    ------
-    FileNotFoundError
-        If no file of labels is beside it.
-    ValueError
-        If the file's name does not say "images", or either file is damaged, or they do not fit
-        together.
-    """
-    images = read_idx(images_path)  # first, as it may be no IDX file at all
-    labels_path = _find_labels(images_path)
-    return make_dataset(images, read_idx(labels_path), None, str(images_path), str(labels_path))
-
-
-def _find_labels(images_path: Path) -> Path:
-    if "images" not in images_path.name:
-        raise ValueError(
-            f"{images_path} is an IDX file without 'images' in its name: load takes the file of "
-            "images and finds the labels beside it by putting 'labels' for 'images'; read a "
-            "single file with read_idx"
-        )
-    names = _labels_names(images_path.name)
-    for name in names:
-        if (images_path.parent / name).is_file():
-            return images_path.parent / name
-    raise FileNotFoundError(f"{images_path} has no labels beside it: looked for {', '.join(names)}")
-
-
-def _labels_names(images_name: str) -> list[str]:
-    """Names the labels may have, likeliest first.
-
-    Examples
-    --------
-    >>> _labels_names("train-images.idx3-ubyte")[:2]
-    ['train-labels.idx1-ubyte', 'train-labels.idx1-ubyte.gz']
-    """
-    plain = images_name.removesuffix(".gz").replace("images", "labels")
-    same = re.sub(r"idx\d", "idx1", plain)
-    # Both spellings of the same files are about, sometimes in one folder.
-    other = re.sub(r"[-.]idx1", lambda m: ".idx1" if m[0][0] == "-" else "-idx1", same)
-    spellings = list(dict.fromkeys([same, other]))
-    endings = (".gz", "") if images_name.endswith(".gz") else ("", ".gz")
-    return [spelling + ending for spelling in spellings for ending in endings]

@@ -1,46 +1,72 @@
-"""Which kind of source a path is, told by its content; and `load`, which reads any of them."""
+"""Which format a path is of; and `load`, which reads any of them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
+from tinycnn.files.bounded import refuse_special
+
+from .array_files import ARRAY_FILE, ARRAY_FOLDER
+from .cifar import CIFAR
+from .csv_pixels import CSV_FILE, CSV_FOLDER
 from .dataset import Dataset
-from .idx import GZIP_MAGIC, idx_folder_parts, is_idx_folder, load_idx_folder, load_idx_pair
-from .image_folder import image_folder_parts, load_image_folder_part
-from .npz import ZIP_MAGIC, load_npz, npz_parts
+from .folders import visible
+from .foreign import identify
+from .hdf5 import HDF5
+from .idx_files import IDX_FILE, IDX_FOLDER
+from .image_arrays import Array
+from .image_file import check_size
+from .image_folder import IMAGE_FOLDER
+from .libsvm import LIBSVM
+from .mat import MAT
+from .npz import NPZ
+from .parquet import PARQUET_FILE, PARQUET_FOLDER
+from .reader import Glance, Options, Progress, Reader, glance
+from .stl10 import STL10
 
-_Size = tuple[int, int] | None
-
-_IDX_MAGIC = b"\0\0"
-_NPY_MAGIC = b"\x93NUMPY"
-_IMAGE_MAGICS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-
-
-class _Source(NamedTuple):
-    """A kind of source: what to call it, which parts it has, how to load one."""
-
-    words: str
-    parts: Callable[[Path], tuple[str, ...]]
-    load: Callable[[Path, str, _Size], Dataset]
-
-
-_IDX_FILE = _Source(
-    "an IDX file", lambda path: ("train",), lambda path, part, size: load_idx_pair(path)
+# The first that recognises a path reads it; a folder that nothing else does is one of pictures.
+READERS: tuple[Reader, ...] = (
+    IDX_FOLDER,
+    CIFAR,
+    STL10,
+    PARQUET_FOLDER,
+    CSV_FOLDER,
+    ARRAY_FOLDER,
+    IMAGE_FOLDER,
+    ARRAY_FILE,
+    NPZ,
+    MAT,
+    HDF5,
+    PARQUET_FILE,
+    LIBSVM,
+    CSV_FILE,
+    IDX_FILE,
 )
-_IDX_FOLDER = _Source(
-    "a folder of IDX files",
-    idx_folder_parts,
-    lambda path, part, size: load_idx_folder(path, part),
+
+PICTURE_MAGICS = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"RIFF",
+    b"P5",
+    b"P6",
 )
-_NPZ = _Source("an NPZ archive", npz_parts, lambda path, part, size: load_npz(path, part))
-_IMAGE_FOLDER = _Source("an image folder", image_folder_parts, load_image_folder_part)
+
+_DEPTH = 2  # folders above the data that may be given: `MNIST/raw` by `MNIST`, or by its parent
 
 
 def load(
-    path: str | os.PathLike[str], part: str = "train", size: tuple[int, int] | None = None
+    path: str | os.PathLike[str],
+    part: str = "train",
+    size: tuple[int, int] | None = None,
+    *,
+    labels_from: str | None = None,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Load images and labels from any source this package reads, told by its content.
 
@@ -49,100 +75,178 @@ def load(
     path : str or path
         One of
 
-        - an IDX file of images, plain or gzip; its labels are found beside it by name
-          (`train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz`);
-        - a folder of IDX files: `train-images*`, `train-labels*`, and for the test part
-          `t10k-images*`, `t10k-labels*` (or `test-`);
-        - an NPZ archive with `images` and `labels`, or `x_train`, `y_train`, `x_test` and
-          `y_test`; and `class_names`, if it has them;
-        - a folder with one subfolder of pictures per class, or with such folders as its
-          subfolders `train` and `test` (this needs Pillow).
+        - a folder with one subfolder of pictures per class, or with such folders as its parts
+          (`train`, `Training_Set`, ..., `val`, `valid`, ..., `test`, ...); this needs Pillow;
+        - a folder of pictures whose labels stand in their names or in a CSV file;
+        - an IDX file of images, plain or gzip, whose labels are found beside it by name, or a
+          folder of such files: MNIST, Fashion-MNIST, KMNIST, QMNIST, EMNIST;
+        - an NPZ archive, an HDF5 file (needs h5py) or a MATLAB file (needs SciPy) with `images`
+          and `labels`, `X` and `y`, `x_train`, `y_train`, `x_test` and `y_test`, `train_images`,
+          `train_labels`, ...; and `class_names`, if it has them; or a folder of such files and of
+          NPY files;
+        - CSV files of labels and pixels, or a libsvm file (needs scikit-learn);
+        - Parquet files of encoded pictures (needs pyarrow);
+        - the binary files of CIFAR-10, CIFAR-100 and STL-10.
     part : str
-        "train" or "test". A source that is not divided is all "train".
+        "train", "validation" or "test". A source that is not divided is all "train".
     size : (H, W), optional
-        Resize the pictures of an image folder; other sources refuse it.
+        Resize pictures; arrays must have this size, if it is given.
+    labels_from : str, optional
+        Where the labels of pictures are: "folder"; "name", for the letters that begin a file's
+        name; a pattern of names, "*_{label}.png"; or the path of a CSV file with columns
+        file,label. By default class folders, or a CSV file among or beside pictures.
+    skip_broken : bool, default False
+        Pass over pictures that cannot be read (`Dataset.notes` counts them), instead of refusing.
+    progress : callable, optional
+        Called as progress(done, total) while pictures are decoded.
 
     Returns
     -------
     Dataset
-        Images (N, H, W) become (N, 1, H, W). Classes without names are "0", "1", ... up to the
-        largest label of the part.
+        Classes without names are named by their labels. The training part, if there is one,
+        decides which classes there are, so that a label means the same in every part.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file or folder, or an IDX file's labels are not beside it.
     ImportError
-        For an image folder without Pillow.
+        If a library that the format needs is not there; the message tells how to install it.
     ValueError
         If the path is none of these, is damaged, has no such part, or its images and labels do
         not fit together. The message names the file and what to do.
     """
     path = Path(path)
-    source = _recognise(path)
-    if size is not None and source is not _IMAGE_FOLDER:
-        raise ValueError(
-            f"load: size={size} resizes the pictures of an image folder, but {path} is "
-            f"{source.words}: leave size out"
-        )
-    there = source.parts(path)
+    if size is not None:
+        size = check_size(size, "load: size")
+    options = Options(size, labels_from, skip_broken, progress)
+    reader, place = recognise(path)
+    _refuse_labels_from(reader, path, labels_from)
+    there = reader.parts(place, options)
     if part not in there:
         raise ValueError(
-            f"load: part {part!r} is not in {path}, {source.words}: there is "
-            f"{' and '.join(map(repr, there))}"
+            f"load: part {part!r} is not in {path}, {reader.words}: there is "
+            f"{' and '.join(map(repr, there)) or 'no part with labels'}"
         )
-    return source.load(path, part, size)
+    dataset = reader.load(place, part, options)
+    if size is not None and dataset.images.shape[2:] != size:
+        H, W = dataset.images.shape[2:]
+        raise ValueError(
+            f"load: size={size} resizes pictures, but {path} is {reader.words} with images of "
+            f"{H} x {W}: leave size out"
+        )
+    return dataset
 
 
-def parts(path: str | os.PathLike[str]) -> tuple[str, ...]:
+def parts(path: str | os.PathLike[str], *, labels_from: str | None = None) -> tuple[str, ...]:
     """Parts a source is divided in: those that `load` can be asked for.
 
     Parameters
     ----------
     path : str or path
         As for `load`.
+    labels_from : str, optional
+        As for `load`.
 
     Returns
     -------
     tuple of str
-        ("train",) or ("train", "test"); ("test",) where the test images alone are there.
+        Those of "train", "validation" and "test" that are there with labels, in this order;
+        ("train",) for a source that is not divided.
 
     Raises
     ------
     FileNotFoundError, ValueError
         As `load`, for a path that is no source.
     """
-    path = Path(path)
-    return _recognise(path).parts(path)
+    reader, place = recognise(Path(path))
+    _refuse_labels_from(reader, Path(path), labels_from)
+    return reader.parts(place, Options(labels_from=labels_from))
 
 
-def _recognise(path: Path) -> _Source:
-    if path.is_dir():
-        return _IDX_FOLDER if is_idx_folder(path) else _IMAGE_FOLDER
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start.startswith(ZIP_MAGIC):
-        return _NPZ
-    if start.startswith((GZIP_MAGIC, _IDX_MAGIC)):
-        return _IDX_FILE
-    raise ValueError(f"{path} {_what_else(path, start)}")
-
-
-def _what_else(path: Path, start: bytes) -> str:
-    """Say what a file that is no source seems to be, and what to do about it."""
-    if path.suffix == ".npz":
-        return "is no NPZ archive: it does not begin as a zip file; fetch it again"
-    if start.startswith(_NPY_MAGIC):
-        return (
-            "is a single NPY array: load needs images and labels; save both with "
-            "np.savez_compressed(path, images=images, labels=labels)"
+def _refuse_labels_from(reader: Reader, path: Path, labels_from: str | None) -> None:
+    if labels_from is not None and "labels_from" not in reader.options:
+        raise ValueError(
+            f"labels_from={labels_from!r} is for folders of pictures, but {path} is "
+            f"{reader.words}: leave it out"
         )
-    if start.startswith(_IMAGE_MAGICS):
+
+
+def recognise(path: Path) -> tuple[Reader, Path]:
+    """Find the reader of a path, and where its data are: there, or in a folder below.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder.
+    ValueError
+        If no reader recognises it.
+    """
+    refuse_special(path)
+    seen = glance(path)
+    for reader in READERS:
+        if reader is IMAGE_FOLDER and seen.is_folder:
+            below = _array_folder_below(path, _DEPTH)
+            if below is not None:
+                return below
+        if reader.recognises(seen):
+            return reader, path
+    raise ValueError(f"{path} {_what_else(seen)}")
+
+
+def _array_folder_below(folder: Path, depth: int) -> tuple[Reader, Path] | None:
+    """Find the reader of the only folder in a folder, where that is no folder of pictures."""
+    inside = [entry for entry in visible(folder) if entry.name != "processed"]
+    if depth == 0 or len(inside) != 1 or not inside[0].is_dir():
+        return None
+    seen = glance(inside[0])
+    for reader in READERS[: READERS.index(IMAGE_FOLDER)]:
+        if reader.recognises(seen):
+            return reader, inside[0]
+    return _array_folder_below(inside[0], depth - 1)
+
+
+def find_arrays(path: Path) -> Array | None:
+    """Images of a source of arrays without regard to labels, for prediction.
+
+    Returns
+    -------
+    ndarray or None, (N, C, H, W)
+        Those of the test part, or of what there is; None if it holds pictures, or nothing that is
+        known.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    seen = glance(path)
+    for reader in READERS:
+        if reader.images is not None and reader.recognises(seen):
+            return reader.images(path)
+    below = _array_folder_below(path, _DEPTH) if seen.is_folder else None
+    if below is not None and below[0].images is not None:
+        return below[0].images(below[1])
+    return None
+
+
+def _what_else(seen: Glance) -> str:
+    """Say what a file that is no source seems to be, and what to do about it."""
+    if seen.suffix == ".npz":
+        return "is no NPZ archive: it does not begin as a zip file; fetch it again"
+    if not seen.start:
+        return (
+            "is nothing load can read: it begins with bytes (none), as it is empty; fetch it again"
+        )
+    if seen.start.startswith(PICTURE_MAGICS):
         return (
             "is one image: load needs a folder with one subfolder of images per class; read a "
             "single image with read_image"
         )
+    foreign = identify(seen.path, seen.start)
+    if foreign is not None:
+        return str(foreign)
     return (
-        f"is nothing load can read: it begins with bytes {start.hex(' ') or '(none)'}; it reads "
-        "IDX files (plain or gzip), NPZ archives, and folders of IDX files or of images"
+        f"is nothing load can read: it begins with bytes {seen.start[:8].hex(' ')}; it reads "
+        "folders of pictures, IDX, NPZ, NPY, HDF5, MATLAB, Parquet, libsvm and CSV files"
     )

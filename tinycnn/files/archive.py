@@ -30,7 +30,7 @@ from tinycnn._checks import shown
 from tinycnn.files.bounded import open_file, read_bounded
 from tinycnn.files.writing import atomic_file
 
-# NumPy's own limit for a header it will parse is 10,000 characters; plain arrays need 128.
+# What is read of a member to find its header in.
 _MAX_HEADER_BYTES = 10_240
 
 # deflate makes at most 1,032 bytes of one; what people save, far fewer. Small arrays may.
@@ -207,7 +207,7 @@ def _parse_header(start: bytes, what: str) -> _Header:
             warnings.simplefilter("ignore")  # of old names of dtypes
             dtype = np.lib.format.descr_to_dtype(header["descr"])
     except Exception as error:  # what is parsed as Python fails in many ways
-        raise ValueError(f"{what} does not begin as an NPY array: {shown(error)}") from error
+        raise ValueError(f"{what} does not begin as an NPY array: {shown(str(error))}") from error
     _check_dtype(dtype, what)
     _check_shape(shape, dtype, what)
     return _Header(dtype, shape, fortran_order, stream.tell(), math.prod(shape) * dtype.itemsize)

@@ -1,4 +1,4 @@
-"""Reading what a header announces without trusting it."""
+"""Reading what a header announces without trusting it, and no path that could read forever."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 _CHUNK_BYTES = 1 << 20
+
+_SPECIAL = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 class Readable(Protocol):
@@ -52,3 +59,24 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
             kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
             raise OSError(f"{path}: is {kind}, not a file")
         yield file
+
+
+def what_special(path: Path) -> str | None:
+    """Name what is neither a file nor a folder ("a pipe", "a device"); None for those two.
+
+    Opening a pipe waits until somebody writes to it, and /dev/zero never ends.
+
+    Raises
+    ------
+    OSError
+        If there is nothing at the path, or its links lead nowhere.
+    """
+    mode = path.stat().st_mode
+    return next((words for is_such, words in _SPECIAL if is_such(mode)), None)
+
+
+def refuse_special(path: Path) -> None:
+    """Raise ValueError if the path is a pipe, a socket or a device; OSError if it is nothing."""
+    words = what_special(path)
+    if words is not None:
+        raise ValueError(f"{path} is {words}, not a file: copy what it gives into a file first")

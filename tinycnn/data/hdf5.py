@@ -1,0 +1,123 @@
+"""HDF5 files of images and labels, through h5py (and MATLAB's files of version 7.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .dataset import Dataset
+from .image_arrays import Array
+from .named_arrays import ArrayStore, load_store, store_images, store_parts
+from .optional import require
+from .reader import Glance, Options, Reader
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_MATLAB_START = b"MATLAB 7.3"  # which puts HDF5 behind a page of its own
+
+_MOST_ARRAYS = 1_000
+# Deflate packs 1,032 times at most; a file that announces more than that holds holes, not images.
+_MOST_PACKED = 1_100
+_SLACK_BYTES = 1 << 20
+
+
+@contextmanager
+def hdf5_store(path: Path) -> Iterator[ArrayStore]:
+    """Open the data sets of an HDF5 file, whose keys are their paths in it.
+
+    Raises
+    ------
+    ImportError
+        Without h5py.
+    ValueError
+        If the file is damaged.
+    """
+    h5py = require("h5py", "h5py", "hdf5", str(path))
+    with path.open("rb") as start:
+        of_matlab = start.read(len(_MATLAB_START)) == _MATLAB_START
+    with _damage_told(str(path)):
+        file = h5py.File(path, "r")
+    with file:
+        with _damage_told(str(path)):
+            keys = _keys(file, h5py)
+        yield ArrayStore(
+            str(path),
+            keys,
+            lambda key: _read(file, key, f"{path}: {key!r}", of_matlab),
+            lambda key: f"{path}: {key!r}",
+            samples_last=of_matlab,
+        )
+
+
+@contextmanager
+def _damage_told(what: str) -> Iterator[None]:
+    """Turn whatever h5py raises for a damaged file into one ValueError."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # RuntimeError, KeyError, OSError, TypeError, ...
+        words = (str(error).splitlines() or [""])[0][:200]
+        raise ValueError(
+            f"{what} cannot be read as HDF5: {words}; fetch it again, or write it again"
+        ) from error
+
+
+def _keys(file: Any, h5py: Any) -> tuple[str, ...]:
+    """Paths of the data sets; MATLAB keeps its references in a group '#refs#'."""
+    keys: list[str] = []
+
+    def note(key: Any, item: Any) -> bool | None:
+        if isinstance(item, h5py.Dataset) and isinstance(key, str) and not key.startswith("#"):
+            keys.append(key)
+        return True if len(keys) >= _MOST_ARRAYS else None  # anything but None ends the visit
+
+    file.visititems(note)
+    return tuple(keys)
+
+
+def _read(file: Any, key: str, what: str, of_matlab: bool) -> Array:
+    with _damage_told(what):
+        dataset = file[key]
+        elsewhere = dataset.is_virtual or bool(dataset.external)
+        shape, n_bytes = dataset.shape, dataset.nbytes
+        stored = dataset.id.get_storage_size()
+    if elsewhere:
+        raise ValueError(f"{what} has its values in another file: copy them into this one")
+    if shape is None:
+        raise ValueError(f"{what} is empty: it has no shape")
+    if n_bytes > stored * _MOST_PACKED + _SLACK_BYTES:
+        raise ValueError(
+            f"{what} announces {shape} {dataset.dtype}, {n_bytes} bytes, but the file holds "
+            f"{stored}: it is damaged, or was never filled"
+        )
+    with _damage_told(what):
+        values = np.asarray(dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()])
+        if values.dtype.kind in "OS":
+            values = values.astype(str)
+    return values.T if of_matlab else values  # HDF5 lists MATLAB's axes the other way round
+
+
+def _parts(path: Path, options: Options) -> tuple[str, ...]:
+    with hdf5_store(path) as store:
+        return store_parts(store)
+
+
+def _load(path: Path, part: str, options: Options) -> Dataset:
+    with hdf5_store(path) as store:
+        return load_store(store, part)
+
+
+def _images(path: Path) -> Array:
+    with hdf5_store(path) as store:
+        return store_images(store)
+
+
+def _recognises(glance: Glance) -> bool:
+    return glance.start.startswith((HDF5_MAGIC, _MATLAB_START))
+
+
+HDF5 = Reader("an HDF5 file", _recognises, _parts, _load, _images)
