@@ -46,6 +46,9 @@ ELSEWHERE = {
         "some 400 microseconds": "epoch-8f3x3-b128 divided by its 469 steps, rounded",
         "takes 5 microseconds": "historical: timeit of optimizer.step, 2026-11-22",
     },
+    "docs/layers.md": {
+        "prints an accuracy of 97%": "the example above it, which tests/test_layers_guide.py runs",
+    },
 }
 
 
