@@ -59,10 +59,9 @@ class Order(tinycnn.Callback):
     def __init__(self) -> None:
         self.indices = np.empty(0, np.int64)
 
-    def on_epoch_end(self, state: Any) -> bool | None:
-        """Copy the order of the epoch."""
-        self.indices = state.order.copy()
-        return None
+    def on_epoch_end(self, state: Any) -> None:
+        """Keep the order of the epoch, after which nothing shuffles it again."""
+        self.indices = state.order
 
 
 def _prepare_fit(task: Task, folder: Path) -> Prepared:

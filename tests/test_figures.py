@@ -1,0 +1,224 @@
+"""Figures in README.md and the documents are those of the results they were taken from.
+
+Each sentence below is made from the results and must stand in its page, word for word. When
+results change, the test says which sentence the page needs. A number with a unit that is in no
+such sentence, and not named in ELSEWHERE with its source, fails the test too.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = [
+    "README.md",
+    "benchmarks/README.md",
+    *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")),
+]
+
+# What was measured, by its unit or its place in a table: 0.19 s, 92.4%, 16 times, | 16.7 |.
+FIGURE = re.compile(
+    r"(?<=\| )\d+\.\d+|\d[\d.,]*(?: to \d[\d.,]*)?"
+    r"(?:%|-?\s?(?:s|ms|us|MB|KB|GFLOP/s|times|(?:micro|milli)?seconds)\b)"
+)
+
+# Figures with another source than benchmarks/results, by page: a piece of text, and the source.
+ELSEWHERE = {
+    "README.md": {
+        "the test accuracy is 98.1% to 99.2%, 98.7% on average": "tinycnn train, --seed 0 to 7",
+        "98.4% of 2,000 test pictures are right (98.1% to 98.8% with": "examples/colour_shapes.py",
+        "in grey 28.0%, and 34.6% with their pixels shuffled": "examples/colour_shapes.py",
+    },
+    "benchmarks/README.md": {
+        "filters 255 times smaller": "a definition",
+    },
+    "docs/building.md": {
+        "no more than 500 KB, 2 MB installed": "a limit, which tools/check_wheels.py checks",
+        "1.1 to 1.3 times as long": "historical: epochs of a build by clang 19",
+    },
+    "docs/fast-path.md": {
+        "64 images took one thread 8%": "historical: epochs at batch 64, timed in 2026-11",
+        "longer and 32 images 13%": "historical: epochs at batch 32, timed in 2026-11",
+        "some 400 microseconds": "epoch-8f3x3-b128 divided by its 469 steps, rounded",
+        "takes 5 microseconds": "historical: timeit of optimizer.step, 2026-11-22",
+    },
+    "docs/layers.md": {
+        "prints an accuracy of 97%": "the example above it, which tests/test_layers_guide.py runs",
+    },
+}
+
+
+class Kind:
+    """The results of one kind of CPU."""
+
+    def __init__(self, kind: str, run: str = "latest") -> None:
+        self.folder = RESULTS / kind
+        experiments = self.read(run)["experiments"]
+        self.experiments = {outcome["name"]: outcome for outcome in experiments}
+
+    def read(self, name: str) -> Any:
+        """Return what a JSON file of the folder holds."""
+        return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+
+    def row(self, experiment: str, contestant: str = "tinycnn") -> dict[str, Any]:
+        """Return the row of a contestant."""
+        rows = self.experiments[experiment]["contestants"]
+        return next(row for row in rows if row["name"] == contestant)
+
+    def median(self, experiment: str, contestant: str = "tinycnn") -> float:
+        """Return the median of a contestant, in seconds."""
+        return self.row(experiment, contestant)["median"]
+
+    def best_pytorch(self, experiment: str) -> float:
+        """Return the lowest median of PyTorch's variants, in seconds."""
+        return min(self.median(experiment, f"PyTorch {x}") for x in ("plain", "channels_last"))
+
+    def ratio(self, experiment: str, label: str) -> float:
+        """Return one of an experiment's ratios."""
+        return self.experiments[experiment]["ratios"][label]
+
+    def sgemm(self, experiment: str, what: str = "fraction") -> float:
+        """Return what an experiment says of the work of tinycnn and sgemm."""
+        return self.experiments[experiment]["sgemm"][what]
+
+    def accuracy(self, study: str, title: str) -> dict[str, Any]:
+        """Return what a study says of one of its recipes."""
+        recipes = self.read(f"accuracy-{study}")["recipes"]
+        return next(row for row in recipes if row["title"] == title)
+
+    def cell(self, page: str, row: str, column: str) -> float:
+        """Return a number from the table of a page, by the start of its row."""
+        lines = (self.folder / page).read_text(encoding="utf-8").splitlines()
+        tables = [line for line in lines if line.startswith("|")]
+        position = [cell.strip() for cell in tables[0].split("|")].index(column)
+        found = next(line for line in tables if line.startswith(f"| {row} |"))
+        return float(found.split("|")[position])
+
+
+def readme_sentences() -> list[str]:
+    """Return what README.md says."""
+    kind, first = Kind("intel-emerald-rapids-avx512"), "epoch-8f3x3-b128"
+    mnist = [
+        kind.accuracy("mnist", recipe)
+        for recipe in ("(8, 16) 5x5, 2 epochs", "(8, 32) 5x5, 2 epochs", "(8, 32) 5x5, 4 epochs")
+    ]
+    share, seconds = ([row[k] for row in mnist] for k in ("accuracy_mean", "seconds_median"))
+    small = kind.accuracy("fashion-small", "(8) 3x3, 60 epochs")["accuracy_mean"]
+    wide = kind.accuracy("fashion", "(64) 3x3, 20 epochs")["accuracy_mean"]
+    deep = kind.accuracy("fashion", "(32, 64, 128) 3x3, 15 epochs")
+    folds = [
+        kind.cell("sklearn-digits.md", f"{model} | shuffled folds", "accuracy")
+        for model in ("CNNClassifier()", "MLPClassifier()", "SVC(gamma=0.001)")
+    ]
+    fashion = [
+        kind.cell("sklearn-fashion.md", f"{model} | 60,000 images of 28x28", "accuracy")
+        for model in ("CNNClassifier()", "MLPClassifier()")
+    ]
+    return [
+        f"**{kind.median(first):.2f} s**, where PyTorch at its best takes "
+        f"{kind.best_pytorch(first):.1f} s on the same core and scikit-learn's multilayer "
+        f"perceptron, a network without convolution, "
+        f"{kind.median(first, 'scikit-learn MLP'):.1f} s.",
+        f"on two cores, {share[0]:.2f}% of MNIST's digits after {seconds[0]:.1f} seconds, "
+        f"{share[1]:.2f}% after {seconds[1]:.1f} and {share[2]:.2f}% after {seconds[2]:.1f}",
+        f"on Fashion-MNIST {small:.1f}% with one block of 8 filters, {wide:.1f}% with 64, and "
+        f"{deep['accuracy_mean']:.1f}% with three blocks and {deep['parameters']:,} parameters",
+        f"in five shuffled folds and eight seeds, it is right in {folds[0]:.1f}% (scikit-learn's "
+        f"`MLPClassifier()` {folds[1]:.1f}%, `SVC(gamma=0.001)` {folds[2]:.1f}%)",
+        f"of the 10,000 test images of Fashion-MNIST in {fashion[0]:.1f}% ({fashion[1]:.1f}%)",
+    ]
+
+
+def benchmarks_sentences() -> list[str]:
+    """Return what benchmarks/README.md says."""
+    kind = Kind("intel-emerald-rapids-avx512")
+    studied = Kind("intel-emerald-rapids-avx512", "studied/latest")
+    epochs = {
+        "epoch-8f3x3-b128": "8 filters 3x3, batch 128",
+        "epoch-16f5x5-b128": "16 filters 5x5, batch 128",
+        "epoch-32f3x3-b256": "32 filters 3x3, batch 256",
+        "epoch-8f3x3-b32": "8 filters 3x3, batch 32",
+        "epoch-8-16f5x5-b128": "two blocks, 8 and 16 filters 5x5, batch 128",
+    }
+    best = "best PyTorch / tinycnn"
+    rates = [kind.sgemm(name, "sgemm_gflops_per_second") for name in epochs]
+    threads = [
+        f"{kind.ratio(f'threads-{batch}', '1 thread / 2 threads'):.1f}"
+        for batch in ("b128", "b1024", "full")
+    ]
+    memory = [
+        kind.row("memory", f"x of {dtype}")["extra_peak_bytes"] / 1e6
+        for dtype in ("float32", "uint8")
+    ]
+    levels = ("levels-8f3x3-b128", "levels-16f5x5-b128")
+    avx2 = [f"{kind.ratio(name, 'v3 / v4'):.1f}" for name in levels]
+    any_cpu = [f"{kind.ratio(name, 'best PyTorch / tinycnn baseline'):.1f}" for name in levels]
+    # padding is given in another way since
+    networks = [f"studied-{name}" for name in ("8f3x3", "64f3x3p1", "32-64-128f3x3p1")]
+    times = [f"{studied.ratio(name, best):.0f}" for name in networks]
+    return [
+        *(
+            f"| {label} | {kind.median(name):#.3g} s | {kind.best_pytorch(name):#.3g} s | "
+            f"{kind.ratio(name, best):.1f} | {kind.sgemm(name):.2f} |"
+            for name, label in epochs.items()
+        ),
+        f"(8 filters 3x3, batch 128) | "
+        f"{kind.ratio('epoch-8f3x3-b128', 'scikit-learn MLP / tinycnn'):.1f} |",
+        f"batch 128; batch 1024; all in one batch | {'; '.join(threads)} |",
+        f"in one batch (of bytes) | {memory[0]:.0f} MB ({memory[1]:.0f} MB) |",
+        f"10,000 predictions; one prediction | "
+        f"{kind.ratio('predict', 'best ONNX Runtime / tinycnn'):.1f}; "
+        f"{kind.ratio('predict-one', 'ONNX Runtime / tinycnn'):.2f} |",
+        f"build for AVX-512, 8 filters 3x3; 16 filters 5x5 | {'; '.join(avx2)} |",
+        f"any x86-64, 8 filters 3x3; 16 filters 5x5 | {'; '.join(any_cpu)} |",
+        f"above NumPy's | {1e3 * kind.median('import', 'import tinycnn, after numpy'):.1f} ms |",
+        f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s",
+        f"took PyTorch {times[0]}, {times[1]} and {times[2]} times as long as tinycnn",
+    ]
+
+
+SENTENCES = {"README.md": readme_sentences, "benchmarks/README.md": benchmarks_sentences}
+
+
+def text_of(page: str) -> str:
+    """Return a page without the output of its examples, on one line."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return " ".join(re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE).split())
+
+
+@pytest.mark.parametrize("page", SENTENCES)
+def test_figures_are_those_of_the_results(page: str) -> None:
+    text = text_of(page)
+    for sentence in SENTENCES[page]():
+        assert sentence in text, f"{page} must say: {sentence}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_there_is_no_figure_without_a_source(page: str) -> None:
+    text = text_of(page)
+    for sentence in SENTENCES.get(page, list)():
+        text = text.replace(sentence, "")
+    for piece, source in ELSEWHERE.get(page, {}).items():
+        assert piece in text, (
+            f"{page} no longer says {piece!r} ({source}): take it out of ELSEWHERE"
+        )
+        text = text.replace(piece, "")
+    around = [text[max(0, f.start() - 60) : f.end() + 20] for f in FIGURE.finditer(text)]
+    assert not around, f"{page}: make these from results, or name their source in ELSEWHERE"
+
+
+def test_what_the_current_benchmark_did_not_measure_is_called_historical() -> None:
+    for path in RESULTS.glob("**/latest.json"):
+        rows = [r for e in json.loads(path.read_text())["experiments"] for r in e["contestants"]]
+        if not all("error" in row for row in rows):
+            assert "historical" in path.with_suffix(".md").read_text(), path
+
+
+def test_a_wrong_figure_would_be_noticed() -> None:
+    text = "An epoch takes 0.19 s, twice 92.4%, 1.1 to 1.3 times or 5 microseconds; 3x3 | 16.7 |"
+    found = ["0.19 s", "92.4%", "1.1 to 1.3 times", "5 microseconds", "16.7"]
+    assert FIGURE.findall(text) == found
