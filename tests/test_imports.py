@@ -35,7 +35,7 @@ IN_ORDER = """
     datasets
     data.dataset data.digits data.idx data.image_file data.image_folder data.npz data.sources data
 
-    export.translations export.checks export.folding export.stages export.quantize
+    export.translations export.checks export.folding export.stages export.quantized
 
     __init__
 
