@@ -118,7 +118,8 @@ def test_a_layer_of_ones_own_is_read_once_it_is_registered(tmp_path, rng, monkey
     path = tmp_path / "m.npz"
     tinycnn.save_model(net, path)
     with pytest.raises(
-        ValueError, match=r"no layer is called 'leakyrelu'.*decorate .*tinycnn\.layers\.register"
+        ValueError,
+        match=r"no layer is called 'leakyrelu'; import its class .*tinycnn\.layers\.register",
     ):
         tinycnn.load_model(path)
     register(LeakyReLU)
@@ -332,7 +333,7 @@ def test_layers_that_are_none_are_refused(tmp_path, net, layers):
     if layers is MISSING_LAYERS:
         del description["layers"]
     rewrite(path, tinycnn=np.array([json.dumps(description)]))
-    with pytest.raises(ValueError, match=r"m\.npz: damaged: ") as caught:
+    with pytest.raises(ValueError, match=r"m\.npz: (damaged: |no layer is called)") as caught:
         tinycnn.load_model(path)
     assert len(str(caught.value)) < 600
 
