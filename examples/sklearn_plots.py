@@ -19,7 +19,7 @@ path = sys.argv[1] if len(sys.argv) > 1 else "digits.png"
 X, y = load_digits(return_X_y=True)
 X = X.astype("float32")
 
-network = CNNClassifier(channels=(32,), kernel_size=5, padding=2, max_iter=20, random_state=0)
+network = CNNClassifier(channels=(32,), kernel_size=5, max_iter=20, random_state=0)
 predicted = cross_val_predict(network, X, y, cv=3)
 wrong = (predicted != y).nonzero()[0]
 print(f"{len(wrong)} of {len(y)} digits are misclassified")

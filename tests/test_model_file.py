@@ -13,7 +13,7 @@ import pytest
 
 import tinycnn
 from tinycnn import CNN, Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU
-from tinycnn.files.model import is_model_file
+from tinycnn.files.model import NOTES_KEY, is_model_file, load_notes
 from tinycnn.layers import LAYERS, register
 
 # Every kind of layer, and every spelling of its arguments.
@@ -118,7 +118,8 @@ def test_a_layer_of_ones_own_is_read_once_it_is_registered(tmp_path, rng, monkey
     path = tmp_path / "m.npz"
     tinycnn.save_model(net, path)
     with pytest.raises(
-        ValueError, match=r"no layer is called 'leakyrelu'.*decorate .*tinycnn\.layers\.register"
+        ValueError,
+        match=r"no layer is called 'leakyrelu'; import its class .*tinycnn\.layers\.register",
     ):
         tinycnn.load_model(path)
     register(LeakyReLU)
@@ -271,6 +272,15 @@ def test_a_description_that_is_none_is_refused(tmp_path, net, text):
         tinycnn.load_model(path)
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[[1, 2]]", "[" * 100_000, "null"])
+def test_notes_that_are_none_are_refused(tmp_path, net, text):
+    path = tmp_path / "m.npz"
+    tinycnn.save_model(net, path, notes={"epochs": 3})
+    rewrite(path, **{NOTES_KEY: np.array([text])})
+    with pytest.raises(ValueError, match=r"m\.npz: damaged: its notes cannot be read"):
+        load_notes(path)
+
+
 FIRST = {"kind": "conv", "filters": 4, "kernel_size": [3, 3], "padding": [0, 0], "bias": False}
 
 
@@ -323,7 +333,7 @@ def test_layers_that_are_none_are_refused(tmp_path, net, layers):
     if layers is MISSING_LAYERS:
         del description["layers"]
     rewrite(path, tinycnn=np.array([json.dumps(description)]))
-    with pytest.raises(ValueError, match=r"m\.npz: damaged: ") as caught:
+    with pytest.raises(ValueError, match=r"m\.npz: (damaged: |no layer is called)") as caught:
         tinycnn.load_model(path)
     assert len(str(caught.value)) < 600
 

@@ -402,8 +402,7 @@ def test_an_offset_of_all_pixels_changes_nothing(offset):
     X, y = load_digits(return_X_y=True)
     cv = StratifiedKFold(3, shuffle=True, random_state=0)
     without, with_offset = (
-        cross_val_score(quick(max_iter=10), data, y, cv=cv).mean()
-        for data in (X, X + offset)
+        cross_val_score(quick(max_iter=10), data, y, cv=cv).mean() for data in (X, X + offset)
     )
     assert without > 0.93
     assert with_offset == pytest.approx(without, abs=0.003)

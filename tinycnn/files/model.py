@@ -109,9 +109,12 @@ def load_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
             return {}
         entry = read_array(archive, path, NOTES_KEY, MAX_METADATA_BYTES)
     try:
-        return dict(json.loads(str(entry.reshape(-1)[0])))
+        notes = json.loads(str(entry.reshape(-1)[0]))
+        if not isinstance(notes, dict):
+            raise ValueError(f"they are {shown(notes)}")
     except (ValueError, TypeError, IndexError, RecursionError) as error:
         raise ValueError(f"{path}: damaged: its notes cannot be read: {shown(error)}") from error
+    return notes
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:

@@ -401,4 +401,5 @@ def _checked_validation(
         raise ValueError(
             f"validation_data: must be a pair (images, labels), got {shown(validation_data)}"
         )
-    return _checked_data(net, *validation_data, ("validation_data[0]", "validation_data[1]"))
+    images, labels = validation_data
+    return _checked_data(net, images, labels, ("validation_data[0]", "validation_data[1]"))
