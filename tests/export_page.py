@@ -37,8 +37,10 @@ def probabilities_of(page: Path, pixels: np.ndarray) -> np.ndarray:
     assert model
     assert engine
     script = f"const model = {model.group(1)};\n{engine.group(1)}\n{_RUN}"
+    file = page.with_suffix(".cjs")
+    file.write_text(script, encoding="utf-8")
     done = subprocess.run(
-        ["node", "-e", script],
+        ["node", file],
         input=np.ascontiguousarray(pixels, "<f4").tobytes(),
         capture_output=True,
         check=False,
