@@ -10,18 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinycnn.export.c import to_c
+    from tinycnn.export.html import to_html
     from tinycnn.export.onnx import to_onnx
     from tinycnn.export.pytorch import pytorch_source
     from tinycnn.export.quantized import QuantizedCNN, quantize
     from tinycnn.export.safetensors import to_safetensors
 
-__all__ = ["QuantizedCNN", "pytorch_source", "quantize", "to_c", "to_onnx", "to_safetensors"]
+__all__ = [
+    "QuantizedCNN",
+    "pytorch_source",
+    "quantize",
+    "to_c",
+    "to_html",
+    "to_onnx",
+    "to_safetensors",
+]
 
 _ON_DEMAND = {
     "QuantizedCNN": "tinycnn.export.quantized",
     "pytorch_source": "tinycnn.export.pytorch",
     "quantize": "tinycnn.export.quantized",
     "to_c": "tinycnn.export.c",
+    "to_html": "tinycnn.export.html",
     "to_onnx": "tinycnn.export.onnx",
     "to_safetensors": "tinycnn.export.safetensors",
 }
