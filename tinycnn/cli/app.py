@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from tinycnn.cli import streams
 from tinycnn.cli.evaluate import run_evaluate
@@ -11,6 +14,7 @@ from tinycnn.cli.info import run_info
 from tinycnn.cli.parser import EXIT_ERROR, Command, build_parser
 from tinycnn.cli.predict import run_predict
 from tinycnn.cli.train import run_train
+from tinycnn.unusual import UnusualImagesWarning
 
 COMMANDS: dict[str, Command] = {
     "train": run_train,
@@ -43,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams.prepare()
     try:
         arguments = build_parser(COMMANDS).parse_args(argv)
-        return arguments.run(arguments)  # type: ignore[no-any-return]
+        with _warnings_in_one_line():
+            return arguments.run(arguments)  # type: ignore[no-any-return]
     except BrokenPipeError:
         streams.silence(sys.stdout)
         return EXIT_BROKEN_PIPE
@@ -56,10 +61,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _one_line(error: BaseException) -> str:
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Tell warnings as errors are told, and always those about the images."""
+
+    def show(message: Warning | str, *_: Any) -> None:
+        streams.complain(f"tinycnn: warning: {_one_line(message)}")
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=UnusualImagesWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _one_line(error: BaseException | str) -> str:
     """Tell an error in one line, whatever it is."""
     if isinstance(error, MemoryError):
-        return f"not enough memory{f': {error}' if str(error) else ''}"
+        return (
+            f"not enough memory{f' ({error})' if str(error) else ''}; use smaller images "
+            "(--image-size 64 64), fewer --channels or a smaller --batch-size"
+        )
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import json
 
-import numpy as np
-import numpy.typing as npt
-
-from tinycnn.cli.options import Reading
-from tinycnn.cli.sources import read_source
-from tinycnn.cli.streams import say
-from tinycnn.data import Dataset
+from tinycnn._checks import as_count
+from tinycnn.cli.options import reading_options
+from tinycnn.cli.provenance import read_provenance
+from tinycnn.cli.results import accuracy_line, class_lines
+from tinycnn.cli.sources import read_test_data
+from tinycnn.cli.streams import on_interrupt, say
 from tinycnn.evaluation import assess
-from tinycnn.files.model import load_model
-from tinycnn.network import CNN
+from tinycnn.files.model import load_model, load_notes
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
-    """Print loss and accuracy, in all and for each class."""
+    """Print accuracy and loss, in all and for each class."""
+    threads = arguments.threads
+    if threads is not None:
+        threads = as_count("--threads", threads, 1)
     net = load_model(arguments.model)
-    source = read_source(arguments.data, Reading())
-    result = assess(net, source.test.images, _labels_of_model(net, source.test))
+    provenance = read_provenance(load_notes(arguments.model))
+    reading = reading_options(arguments, net.architecture.image_shape[1:])
+    with on_interrupt("while the data were read or measured; nothing is changed"):
+        source = read_test_data(arguments.data, net, provenance, reading)
+        result = assess(net, source.images.images, source.images.labels, threads)
+    cautions = [*source.cautions, *result.cautions()]
+    if arguments.json:
+        told = {"model": arguments.model, "data": source.name, "measured_on": source.measured_on}
+        say(json.dumps({**told, **result.as_dict(), "cautions": cautions, "notes": source.notes}))
+        return 0
     say(
         f"{source.name}: {result.n_images} images, loss {result.loss:.4f}, "
         f"accuracy {result.accuracy:.2%}"
     )
-    width = max(map(len, net.class_names))
-    for name, n, right in zip(
-        net.class_names, result.class_counts, result.class_right, strict=True
-    ):
-        if n:
-            say(f"  {name:{width}}  {right / n:7.2%} of {n}")
+    say(f"  measured on {source.measured_on}: {accuracy_line(result)}")
+    for line in class_lines(result):
+        say(f"  {line}")
+    for note in source.notes:
+        say(f"  note: {note}")
+    for caution in cautions:
+        say(f"  careful: {caution}")
     return 0
-
-
-def _labels_of_model(net: CNN, test_set: Dataset) -> npt.NDArray[np.int64]:
-    """Number the data's classes as the model does, by name."""
-    unknown = sorted(set(test_set.class_names) - set(net.class_names))
-    if unknown:
-        raise ValueError(
-            f"the data have classes that the model does not know: {', '.join(unknown)} "
-            f"(it knows {', '.join(net.class_names)})"
-        )
-    numbers = np.array([net.class_names.index(name) for name in test_set.class_names])
-    return numbers[test_set.labels]

@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tinycnn.architecture import Step
+from tinycnn.cli.provenance import read_provenance
 from tinycnn.cli.streams import say
-from tinycnn.files.model import describe, load_model
+from tinycnn.files.model import describe, load_model, load_notes
 from tinycnn.network import CNN
 
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print the layers of a model with their shapes, and its classes."""
-    net = load_model(arguments.model)
+    net, notes = load_model(arguments.model), load_notes(arguments.model)
     if arguments.json:
-        say(json.dumps({**describe(net), "n_parameters": net.flat.size, "path": _path(net)}))
+        told = {**describe(net), "n_parameters": net.flat.size, "path": _path(net), "notes": notes}
+        say(json.dumps(told))
         return 0
     say(f"{arguments.model}: {net.flat.size} parameters, {net.flat.dtype}")
     say(f"  images        {_shape(net.architecture.image_shape)}, bytes 0..255 or floats 0..1")
@@ -29,7 +31,21 @@ def run_info(arguments: argparse.Namespace) -> int:
         say(f"  {step.name:{width}}  {_arguments(step):40} -> {_shape(step.output_shape)}")
     say(f"  classes       {', '.join(net.class_names)}")
     say(f"  runs          {_path(net)}")
+    for line in _history(notes):
+        say(f"  {line}")
     return 0
+
+
+def _history(notes: Mapping[str, Any]) -> Iterator[str]:
+    """Tell how a model was trained, as far as its notes do."""
+    if isinstance(notes.get("command"), str):
+        yield f"made by       {notes['command']}"
+    provenance = read_provenance(notes)
+    if provenance is not None:
+        yield f"learned from  {provenance.n_images} images"
+    result = notes.get("result")
+    if isinstance(result, Mapping) and {"accuracy", "n_images"} <= set(result):
+        yield f"tested        {result['accuracy']:.2%} of {result['n_images']} images"
 
 
 def _path(net: CNN) -> str:

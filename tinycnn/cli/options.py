@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,17 +23,26 @@ Shape = tuple[int, int, int]
 
 
 class Reading(NamedTuple):
-    """How data are read."""
+    """How data are read; see :func:`tinycnn.data.load`."""
 
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | None
+    labels_from: str | None
+    skip_broken: bool
+
+    def as_arguments(self) -> list[str]:
+        """Return what has to be typed for data to be read alike, but for their size."""
+        labels_from = [] if self.labels_from is None else ["--labels-from", self.labels_from]
+        return [*labels_from, *(["--skip-broken"] if self.skip_broken else [])]
 
 
-def reading_options(arguments: argparse.Namespace) -> Reading:
-    """Check the options that say how data are read."""
-    size = arguments.image_size
-    if size is not None:
-        size = tuple(as_count("--image-size", pixels, 1) for pixels in size)
-    return Reading(size)
+def reading_options(
+    arguments: argparse.Namespace, size: Sequence[int] | None = None
+) -> Reading:
+    """Check the options that say how data are read; a model's size stands for --image-size."""
+    if size is None:
+        size = arguments.image_size
+    checked = size and tuple(as_count("--image-size", pixels, 1) for pixels in size)
+    return Reading(checked, arguments.labels_from, arguments.skip_broken)  # type: ignore[arg-type]
 
 
 class Training(NamedTuple):

@@ -80,19 +80,30 @@ def _add_train(commands: Parsers) -> None:
     parser.add_argument(
         "-o", "--output", default="model.npz", metavar="FILE", help="where the model is saved"
     )
-    _add_reading(parser)
+    data = parser.add_argument_group("the data")
+    data.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        metavar=("ROWS", "COLUMNS"),
+        help="resize pictures; needed where their sizes differ",
+    )
+    _add_reading(data)
     _add_network(parser.add_argument_group("the network"))
     _add_training(parser.add_argument_group("the training"))
     _add_running(parser.add_argument_group("the run"))
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--image-size",
-        type=int,
-        nargs=2,
-        metavar=("ROWS", "COLUMNS"),
-        help="resize the images of an image folder",
+def _add_reading(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--labels-from",
+        metavar="RULE",
+        help="where the labels of pictures are, if not in class folders: 'name' for the letters "
+        "that begin a file's name (cat.0.jpg), a pattern such as '*_{label}.png', or a CSV file "
+        "with columns file,label",
+    )
+    group.add_argument(
+        "--skip-broken", action="store_true", help="pass over pictures that cannot be read"
     )
 
 
@@ -229,6 +240,10 @@ def _add_evaluate(commands: Parsers) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("data", nargs="?", metavar="DATA", help=DATA_HELP)
+    _add_reading(parser)
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="unless given, as many as there are CPUs"
+    )
     _add_json(parser)
 
 
@@ -237,11 +252,31 @@ def _add_predict(commands: Parsers) -> None:
         "predict",
         help="tell the class of images",
         description="Print a line for each image: its name, the most likely class and the "
-        "probability of that class. Image files are brought to the model's size and colours.",
+        "probability of that class. Pictures are brought to the model's size and colours. What "
+        "cannot be read is named, the others are predicted, and the exit code is 1.",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="image files (PNG, JPEG, ...), or IDX files"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="pictures, folders of them, patterns such as 'photos/**/*.jpg', files of arrays (IDX, "
+        "NPZ, ...); or - for standard input: a picture, or names of files, one a line",
+    )
+    parser.add_argument(
+        "--top", type=int, default=1, metavar="K", help="the K most likely classes, not only one"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="write CSV, for spreadsheets")
+    _add_json(form)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write into a file, all or nothing; one called .csv or .json becomes such",
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="unless given, as many as there are CPUs"
     )
 
 
@@ -254,7 +289,7 @@ def _add_info(commands: Parsers) -> None:
 
 
 def _add_json(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+    parser.add_argument("--json", action="store_true", help="write JSON, for other programs")
 
 
 def _number_or_word(text: str) -> int | str:

@@ -3,33 +3,74 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import sys
 
-import numpy.typing as npt
-
-from tinycnn import data
-from tinycnn.cli.streams import say
-from tinycnn.files.model import load_model
+from tinycnn._checks import as_count
+from tinycnn.cli import streams
+from tinycnn.cli.predictions import Prediction, Writer, open_writer
+from tinycnn.cli.provenance import read_provenance
+from tinycnn.data import ImageStream, stream_images
+from tinycnn.files.model import load_model, load_notes
 from tinycnn.network import CNN
+
+EXIT_SOME_FAILED = 1
 
 
 def run_predict(arguments: argparse.Namespace) -> int:
-    """Print name, class and probability of each image."""
+    """Print the class of each image; go on after those that cannot be read."""
+    n_top = as_count("--top", arguments.top, 1)
+    threads = arguments.threads
+    if threads is not None:
+        threads = as_count("--threads", threads, 1)
     net = load_model(arguments.model)
-    for path in arguments.images:
-        names, images = _images_to_predict(path, net)
-        probabilities = net.predict_proba(images)
-        for name, row in zip(names, probabilities, strict=True):
-            best = int(row.argmax())
-            say(f"{name}: {net.class_names[best]} ({row[best]:.1%})")
-    return 0
+    provenance = read_provenance(load_notes(arguments.model))
+    if "-" in arguments.images and sys.stdin is None:
+        raise ValueError("-: there is no standard input")
+    images = stream_images(
+        arguments.images,
+        net.architecture.image_shape,
+        dtype="uint8" if provenance is None else provenance.dtype,
+        n_threads=threads,
+    )
+    nothing_lost = "nothing was written" if arguments.output else "what was printed is all"
+    with streams.on_interrupt(f"while images were predicted; {nothing_lost}"):
+        with open_writer(arguments, min(n_top, len(net.class_names))) as writer:
+            _predict(net, images, writer, threads)
+            _require_some(images)
+    if images.n_failures == 0:
+        return 0
+    n_all = images.n_images + images.n_failures
+    streams.complain(f"tinycnn: {images.n_failures} of {n_all} could not be read")
+    return EXIT_SOME_FAILED
 
 
-def _images_to_predict(path: str, net: CNN) -> tuple[list[str], npt.NDArray[Any]]:
-    """Read one image file, or all images of an IDX file, with a name for each."""
-    if not data.is_idx(path):
-        return [path], data.read_image(path, net.architecture.image_shape)[None]
-    images = data.read_idx(path)
-    if images.ndim == 3:
-        images = images[:, None]
-    return [f"{path}[{i}]" for i in range(len(images))], images
+def _predict(net: CNN, images: ImageStream, writer: Writer, threads: int | None) -> None:
+    """Predict one batch after the other, and tell what could not be read."""
+    n_told = 0
+    for batch in images:
+        n_told = _complain(images, n_told)
+        rows = net.predict_proba(batch.images, threads)
+        for name, row in zip(batch.names, rows, strict=True):
+            best = (-row).argsort(kind="stable")[: writer.n_top]
+            writer.write(Prediction(name, [(net.class_names[i], float(row[i])) for i in best]))
+        writer.flush()
+    if images.n_images > 0 or images.n_failures > 1:
+        _complain(images, n_told)
+
+
+def _require_some(images: ImageStream) -> None:
+    """Raise ValueError if nothing could be predicted."""
+    if images.n_images > 0:
+        return
+    if images.n_failures == 1:
+        raise ValueError(images.failures[0].reason)
+    raise ValueError(
+        f"none of {images.n_failures} could be read" if images.n_failures else "there are no images"
+    )
+
+
+def _complain(images: ImageStream, n_told: int) -> int:
+    """Name the images that could not be read since the last time."""
+    for failure in images.failures[n_told:]:
+        streams.complain(f"tinycnn: error: {failure.reason}")
+    return len(images.failures)

@@ -10,9 +10,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
+
+# Python's stand-ins for bytes of file names that are no UTF-8.
+FIRST_BYTE, LAST_BYTE = "\udc80", "\udcff"
+
+# Seconds until a count is first shown, and between two of them.
+FIRST_COUNT, NEXT_COUNT = 1.0, 0.1
+CLEAR_LINE = "\x1b[K"
 
 
 def prepare() -> None:
@@ -62,6 +70,57 @@ def on_interrupt(message: str) -> Iterator[None]:
         raise KeyboardInterrupt(message) from None
 
 
+class Output:
+    """Stdout for a command whose work matters more than its words: a failure stops neither.
+
+    Attributes
+    ----------
+    error : OSError or None
+        Why lines could not be written.
+    """
+
+    def __init__(self, *, muted: bool = False) -> None:
+        self.muted = muted
+        self.error: OSError | None = None
+
+    def say(self, text: object) -> None:
+        """Write a line, if that is possible."""
+        if self.muted:
+            return
+        try:
+            say(text)
+        except OSError as error:
+            self.error = self.error or error
+            silence(sys.stdout)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far something that takes long has come."""
+    stream = sys.stderr
+    if stream is None or not stream.isatty():
+        yield lambda done, total: None
+        return
+    shown, next_time = False, time.monotonic() + FIRST_COUNT
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown, next_time
+        if time.monotonic() < next_time:
+            return
+        shown, next_time = True, time.monotonic() + NEXT_COUNT
+        with suppress(OSError, ValueError):
+            stream.write(f"\r{visible(what)}: {done} of {total}{CLEAR_LINE}")
+            stream.flush()
+
+    try:
+        yield show
+    finally:
+        if shown:
+            with suppress(OSError, ValueError):
+                stream.write(f"\r{CLEAR_LINE}")
+                stream.flush()
+
+
 def silence_if_failed(stream: TextIO | None) -> None:
     """Lead a stream nowhere if what is left in it cannot be written, as on a full disk."""
     try:
@@ -88,4 +147,6 @@ def _write_line(stream: TextIO | None, text: object) -> None:
 
 
 def _escaped(char: str) -> str:
+    if FIRST_BYTE <= char <= LAST_BYTE:
+        return f"\\x{ord(char) & 0xFF:02x}"
     return char.encode("unicode_escape").decode("ascii")

@@ -3,96 +3,134 @@
 from __future__ import annotations
 
 import argparse
-import time
-from typing import Any
+import json
+import sys
+from typing import Any, NamedTuple
 
-import numpy.typing as npt
-
-from tinycnn.cli.options import Files, Training, file_options, reading_options, training_options
-from tinycnn.cli.sources import read_source
-from tinycnn.cli.streams import say
-from tinycnn.data import Dataset
-from tinycnn.evaluation import assess
-from tinycnn.files.checkpoint import Checkpoint
-from tinycnn.files.model import save_model
+from tinycnn.cli.cautions import cautions_about_training
+from tinycnn.cli.next_command import as_argument, command_line
+from tinycnn.cli.options import (
+    Files,
+    Reading,
+    Training,
+    file_options,
+    reading_options,
+    training_options,
+)
+from tinycnn.cli.provenance import provenance_of
+from tinycnn.cli.results import accuracy_line, class_lines
+from tinycnn.cli.run import Run, Trained
+from tinycnn.cli.sources import TrainingData, read_training_data
+from tinycnn.cli.streams import Output, on_interrupt
+from tinycnn.evaluation import Evaluation, assess
 from tinycnn.network import CNN
-from tinycnn.training.callbacks import Callback, EarlyStopping, TrainingState
-from tinycnn.training.defaults import VALIDATION_FRACTION
-from tinycnn.training.fitting import fit
+from tinycnn.training.callbacks import Callback
+from tinycnn.training.progress import ProgressLines, progress
+
+# Up to so many classes, the accuracy of each is shown after training.
+FEW_CLASSES = 10
+
+
+class _Results(NamedTuple):
+    """How good a network is on images that it has not seen, and on those that it has."""
+
+    tested: Evaluation
+    learned: Evaluation
+    cautions: list[str]
 
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, save, test, and say what to do next."""
     options, files = training_options(arguments), file_options(arguments)
-    source = read_source(arguments.data, reading_options(arguments))
-    train_set, test_set = source.train, source.test
-    net = options.make_network(train_set.images.shape[1:], train_set.class_names)
-    net.standardize(train_set.images)
-    say(
-        f"training on {len(train_set.images)} images of {source.name}, "
-        f"{len(test_set.images)} held out for the test"
-    )
-    say(f"{net}: {net.flat.size} parameters")
-    start = time.perf_counter()
-    _fit_or_keep(net, train_set, options, files, verbose=not arguments.quiet)
-    seconds = time.perf_counter() - start
-    save_model(net, files.output)
-    result = assess(net, test_set.images, test_set.labels)
-    say(f"test accuracy {result.accuracy:.2%} after {seconds:.1f} s of training")
-    say(f"model saved to {files.output}")
-    data_argument = f" {arguments.data}" if arguments.data else ""
-    say(f"next, try:  tinycnn evaluate {files.output}{data_argument}")
+    reading = reading_options(arguments)
+    output = Output(muted=arguments.json)
+    with on_interrupt("while the data were read; nothing was saved"):
+        run = _prepare(read_training_data(arguments.data, reading), options, files)
+    _say_begin(output, run)
+    trained = run.train(_display(arguments))
+    run.save(trained)
+    output.say(f"model saved to {files.output}")
+    with on_interrupt(f"while the model was tested; it is saved to {files.output}"):
+        results = _test(run, trained)
+        run.save(trained, result=results.tested.as_dict())
+    _say_results(output, run, trained, results)
+    output.say(f"next, try:  {_next_command(arguments.data, files, reading)}")
+    if arguments.json:
+        output.muted = False
+        output.say(json.dumps(_as_dict(run, trained, results)))
+    if output.error is not None:
+        raise output.error
     return 0
 
 
-class _KeepLastEpoch(Callback):
-    """Gives the parameters of the last whole epoch back, as if it were the best."""
-
-    def __init__(self) -> None:
-        self.best_epoch = 0
-        self._flat: npt.NDArray[Any] | None = None
-
-    def on_epoch_end(self, state: TrainingState) -> None:
-        self.best_epoch, self._flat = state.epoch, state.net.flat.copy()
-
-    def on_fit_end(self, state: TrainingState) -> None:
-        if self._flat is not None and not state.undone:
-            state.net.flat = self._flat
+def _prepare(source: TrainingData, options: Training, files: Files) -> Run:
+    """Make the network, its input standardised as the training images need it."""
+    image_shape = source.train.images.shape[1:]
+    options.make_augmentation(image_shape).check(image_shape)
+    net = options.make_network(image_shape, source.train.class_names)
+    net.standardize(source.train.images)
+    return Run(net, source, options, files, provenance_of(source.train, source.split))
 
 
-def _fit_or_keep(
-    net: CNN, train_set: Dataset, options: Training, files: Files, *, verbose: bool
-) -> None:
-    """Train; on Ctrl-C save the network of the best or last whole epoch before going down."""
-    patience = options.patience
-    keep = _KeepLastEpoch() if patience is None else EarlyStopping(patience)
-    callbacks: list[Callback] = [keep]
-    if files.checkpoint is not None:
-        callbacks.append(Checkpoint(files.checkpoint, resume=files.resume))
-    try:
-        fit(
-            net,
-            train_set.images,
-            train_set.labels,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            optimizer=options.make_optimizer(),
-            augmentation=options.make_augmentation(net.architecture.image_shape),
-            class_weight=options.class_weight,
-            label_smoothing=options.label_smoothing,
-            validation_fraction=0.0 if patience is None else VALIDATION_FRACTION,
-            callbacks=callbacks,
-            seed=options.seed,
-            n_threads=options.threads,
-            verbose=verbose,
-        )
-    except KeyboardInterrupt:
-        if keep.best_epoch == 0:
-            raise KeyboardInterrupt("no epoch was finished, nothing was saved") from None
-        save_model(net, files.output)
-        raise KeyboardInterrupt(
-            f"the model as of epoch {keep.best_epoch} is saved to {files.output}"
-            + ("; to go on, add --resume" if files.checkpoint else "")
-        ) from None
-    if patience is not None:
-        say(f"epoch {keep.best_epoch} was the best")
+def _display(arguments: argparse.Namespace) -> Callback | None:
+    """Choose what is shown during training: a bar on a terminal, lines elsewhere, or nothing."""
+    if arguments.quiet or sys.stderr is None:
+        return None
+    return progress() if sys.stderr.isatty() else ProgressLines(sys.stderr)
+
+
+def _test(run: Run, trained: Trained) -> _Results:
+    """Measure the network on what it has not seen, and on what it has."""
+    tested, learned = (
+        assess(run.net, images.images, images.labels, run.options.threads)
+        for images in (run.source.test, run.source.train)
+    )
+    cautions = [*tested.cautions(), *cautions_about_training(run, trained, learned)]
+    return _Results(tested, learned, cautions)
+
+
+def _say_begin(output: Output, run: Run) -> None:
+    source = run.source
+    held_out = f"{len(source.test)} held out for the test"
+    if source.split is None:
+        held_out = f"{len(source.test)} of the {source.part} part to test it"
+    output.say(f"training on {len(source.train)} images of {source.name}, {held_out}")
+    for note in source.notes:
+        output.say(f"  note: {note}")
+    output.say(f"{run.net.flat.size} parameters: {run.net}")
+
+
+def _say_results(output: Output, run: Run, trained: Trained, results: _Results) -> None:
+    tested = results.tested
+    if trained.best_epoch != trained.epochs:
+        output.say(f"epoch {trained.best_epoch} of {trained.epochs} was the best")
+    output.say(
+        f"{run.source.part} accuracy {tested.accuracy:.2%} after {trained.seconds:.1f} s of training"
+    )
+    output.say(f"  {accuracy_line(tested)}")
+    output.say(f"  accuracy on the training images {results.learned.accuracy:.2%}")
+    if len(tested.class_names) <= FEW_CLASSES:
+        for line in class_lines(tested):
+            output.say(f"  {line}")
+    for caution in results.cautions:
+        output.say(f"  careful: {caution}")
+
+
+def _as_dict(run: Run, trained: Trained, results: _Results) -> dict[str, Any]:
+    """Return all there is to know about a training, ready for JSON."""
+    return {
+        "model": str(run.files.output),
+        "data": run.source.name,
+        "n_train": len(run.source.train),
+        **trained._asdict(),
+        "train_accuracy": results.learned.accuracy,
+        "tested_on": run.source.part,
+        "test": results.tested.as_dict(),
+        "cautions": results.cautions,
+        "notes": run.source.notes,
+    }
+
+
+def _next_command(path: str | None, files: Files, reading: Reading) -> str:
+    data = [] if path is None else [as_argument(path), *reading.as_arguments()]
+    return command_line("evaluate", as_argument(files.output), *data)
