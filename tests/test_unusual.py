@@ -43,7 +43,7 @@ def test_usual_images_pass_in_silence_alone_and_together(net, digits):
 def test_another_scale_is_told_with_both_scales(net, digits, factor, n):
     [message] = warnings_of(net.predict, digits[0][:n] * np.float32(factor))
     assert f"learned from pixels of mean {net.input_mean[0]:.3g} and deviation" in message
-    assert "same scale" in message
+    assert "another scale" in message
 
 
 def test_black_for_white_is_told(net, digits):

@@ -108,7 +108,9 @@ class Evaluation:
         """Say in sentences why the accuracy may mean less than it seems to."""
         cautions = []
         present = self.class_counts[self.class_counts > 0]
-        if len(present) == 1 and len(self.class_names) > 1:
+        if len(self.class_names) == 1:
+            pass  # there is nothing that it could be taken for
+        elif len(present) == 1:
             name = self.class_names[self.majority_class]
             cautions.append(f"all test images are of one class, {name}: others are not measured")
         elif not self.beats_majority:

@@ -97,9 +97,10 @@ def what_is_unusual(
     if not math.isfinite(offset) or not math.isfinite(spread):
         return None
     if math.hypot(offset, spread) > LARGE or 0 < spread < SMALL:
+        plain = " they show next to nothing, or" if spread < SMALL else ""
         return (
-            f"{_told(own_mean, own_std)}, the network learned from {_told(mean, std)}; "
-            "bring them to the same scale"
+            f"{_told(own_mean, own_std)}, the network learned from {_told(mean, std)}:{plain} they "
+            "are on another scale; bring them to the same"
         )
     if _is_inverted(own_mean, mean, abs(offset), len(sample)):
         return (

@@ -5,6 +5,7 @@
     parser.py        what can be typed: commands, options, help
     options.py       the options of train, checked before data are read
     provenance.py    what a model learned from, as it remembers it
+    models.py        the model of a command, with its notes
     sources.py       the data of a command: training, validation and test part
     run.py           one training: fit, keep what Ctrl-C leaves, save
     cautions.py      what may be wrong with a training that ended well

@@ -10,6 +10,9 @@ from tinycnn.evaluation import Evaluation
 # Bytes that deviate by less, in parts of white, hardly show anything: half a grey level.
 LEAST_DEVIATION = 0.5 / 255
 
+# From so many images on, chance is told from learning.
+ENOUGH_IMAGES = 100
+
 
 def cautions_about_training(run: Run, trained: Trained, learned: Evaluation) -> list[str]:
     """Say in sentences why a network may be worth little.
@@ -24,7 +27,7 @@ def cautions_about_training(run: Run, trained: Trained, learned: Evaluation) -> 
     cautions = _about_images(run)
     if trained.epochs == 0:
         cautions.append("the network was not trained: --epochs 0")
-    elif not learned.beats_majority and np.count_nonzero(learned.class_counts) > 1:
+    elif _is_no_better(learned):
         cautions.append(
             f"the network has learned next to nothing: it is right in {learned.accuracy:.1%} of its "
             f"training images, always answering {learned.class_names[learned.majority_class]} in "
@@ -36,6 +39,14 @@ def cautions_about_training(run: Run, trained: Trained, learned: Evaluation) -> 
             "the best epoch was chosen by the images it was tested on: on others it is less good"
         )
     return cautions
+
+
+def _is_no_better(learned: Evaluation) -> bool:
+    """Tell whether naming the majority class always does as well on the training images."""
+    if np.count_nonzero(learned.class_counts) < 2:
+        return False
+    enough = learned.n_images >= ENOUGH_IMAGES
+    return learned.accuracy <= learned.majority_share or (enough and not learned.beats_majority)
 
 
 def _about_images(run: Run) -> list[str]:

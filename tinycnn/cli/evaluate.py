@@ -5,26 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 
-from tinycnn._checks import as_count
-from tinycnn.cli.options import reading_options
-from tinycnn.cli.provenance import read_provenance
+from tinycnn.cli.models import read_model
+from tinycnn.cli.options import reading_options, thread_option
 from tinycnn.cli.results import accuracy_line, class_lines
 from tinycnn.cli.sources import read_test_data
 from tinycnn.cli.streams import on_interrupt, say
 from tinycnn.evaluation import assess
-from tinycnn.files.model import load_model, load_notes
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Print accuracy and loss, in all and for each class."""
-    threads = arguments.threads
-    if threads is not None:
-        threads = as_count("--threads", threads, 1)
-    net = load_model(arguments.model)
-    provenance = read_provenance(load_notes(arguments.model))
+    threads = thread_option(arguments)
+    model = read_model(arguments.model)
+    net = model.net
     reading = reading_options(arguments, net.architecture.image_shape[1:])
     with on_interrupt("while the data were read or measured; nothing is changed"):
-        source = read_test_data(arguments.data, net, provenance, reading)
+        source = read_test_data(arguments.data, model, reading)
         result = assess(net, source.images.images, source.images.labels, threads)
     cautions = [*source.cautions, *result.cautions()]
     if arguments.json:

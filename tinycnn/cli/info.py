@@ -9,15 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tinycnn.architecture import Step
-from tinycnn.cli.provenance import read_provenance
+from tinycnn.cli.models import Model, read_model
 from tinycnn.cli.streams import say
-from tinycnn.files.model import describe, load_model, load_notes
+from tinycnn.files.model import describe
 from tinycnn.network import CNN
 
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print the layers of a model with their shapes, and its classes."""
-    net, notes = load_model(arguments.model), load_notes(arguments.model)
+    model = read_model(arguments.model)
+    net, notes = model.net, model.notes
     if arguments.json:
         told = {**describe(net), "n_parameters": net.flat.size, "path": _path(net), "notes": notes}
         say(json.dumps(told))
@@ -31,18 +32,19 @@ def run_info(arguments: argparse.Namespace) -> int:
         say(f"  {step.name:{width}}  {_arguments(step):40} -> {_shape(step.output_shape)}")
     say(f"  classes       {', '.join(net.class_names)}")
     say(f"  runs          {_path(net)}")
-    for line in _history(notes):
+    for line in _history(model):
         say(f"  {line}")
     return 0
 
 
-def _history(notes: Mapping[str, Any]) -> Iterator[str]:
+def _history(model: Model) -> Iterator[str]:
     """Tell how a model was trained, as far as its notes do."""
-    if isinstance(notes.get("command"), str):
-        yield f"made by       {notes['command']}"
-    provenance = read_provenance(notes)
+    provenance, notes = model.provenance, model.notes
     if provenance is not None:
-        yield f"learned from  {provenance.n_images} images"
+        yield f"learned from  {provenance.n_images} images of {notes.get('data')}"
+    if isinstance(notes.get("training"), Mapping):
+        chosen = (f"{name} {value}" for name, value in notes["training"].items() if value)
+        yield f"training      {', '.join(chosen)}"
     result = notes.get("result")
     if isinstance(result, Mapping) and {"accuracy", "n_images"} <= set(result):
         yield f"tested        {result['accuracy']:.2%} of {result['n_images']} images"

@@ -66,6 +66,10 @@ class Training(NamedTuple):
     seed: int
     threads: int | None
 
+    def as_notes(self) -> dict[str, Any]:
+        """Return all that changes the result, in JSON's terms."""
+        return {name: value for name, value in self._asdict().items() if name != "threads"}
+
     def make_layers(self, image_shape: Shape, n_classes: int) -> list[Layer]:
         """List the layers asked for."""
         if self.model is not None:
@@ -125,10 +129,15 @@ def training_options(arguments: argparse.Namespace) -> Training:
         _checked_share("--label-smoothing", arguments.label_smoothing),
         None if patience is None else as_count("--patience", patience, 1),
         as_count("--seed", arguments.seed, 0),
-        None if arguments.threads is None else as_count("--threads", arguments.threads, 1),
+        thread_option(arguments),
     )
     options.make_augmentation((1, 1, 1))  # its shift has a limit
     return options
+
+
+def thread_option(arguments: argparse.Namespace) -> int | None:
+    """Check the number of threads; None for as many as there are CPUs."""
+    return None if arguments.threads is None else as_count("--threads", arguments.threads, 1)
 
 
 class Files(NamedTuple):

@@ -7,29 +7,26 @@ import sys
 
 from tinycnn._checks import as_count
 from tinycnn.cli import streams
+from tinycnn.cli.models import read_model
+from tinycnn.cli.options import thread_option
 from tinycnn.cli.predictions import Prediction, Writer, open_writer
-from tinycnn.cli.provenance import read_provenance
 from tinycnn.data import ImageStream, stream_images
-from tinycnn.files.model import load_model, load_notes
 from tinycnn.network import CNN
+
+STANDARD_INPUT = "-"
 
 EXIT_SOME_FAILED = 1
 
 
 def run_predict(arguments: argparse.Namespace) -> int:
     """Print the class of each image; go on after those that cannot be read."""
-    n_top = as_count("--top", arguments.top, 1)
-    threads = arguments.threads
-    if threads is not None:
-        threads = as_count("--threads", threads, 1)
-    net = load_model(arguments.model)
-    provenance = read_provenance(load_notes(arguments.model))
-    if "-" in arguments.images and sys.stdin is None:
-        raise ValueError("-: there is no standard input")
+    n_top, threads = as_count("--top", arguments.top, 1), thread_option(arguments)
+    model = read_model(arguments.model)
+    net = model.net
     images = stream_images(
-        arguments.images,
+        _sources(arguments.images),
         net.architecture.image_shape,
-        dtype="uint8" if provenance is None else provenance.dtype,
+        dtype=model.dtype,
         n_threads=threads,
     )
     nothing_lost = "nothing was written" if arguments.output else "what was printed is all"
@@ -42,6 +39,14 @@ def run_predict(arguments: argparse.Namespace) -> int:
     n_all = images.n_images + images.n_failures
     streams.complain(f"tinycnn: {images.n_failures} of {n_all} could not be read")
     return EXIT_SOME_FAILED
+
+
+def _sources(paths: list[str]) -> list[str]:
+    """Return the paths, with one name for standard input."""
+    sources = [STANDARD_INPUT if path == "/dev/stdin" else path for path in paths]
+    if STANDARD_INPUT in sources and sys.stdin is None:
+        raise ValueError(f"{STANDARD_INPUT}: there is no standard input")
+    return sources
 
 
 def _predict(net: CNN, images: ImageStream, writer: Writer, threads: int | None) -> None:

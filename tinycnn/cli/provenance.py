@@ -2,8 +2,9 @@
 
 A model that ``tinycnn train`` saves has these notes (:func:`tinycnn.files.model.load_notes`):
 
-    command        what was typed
     version        of tinycnn
+    data           what they are called
+    training       the options of the training, by name
     epochs         how many were trained
     best_epoch     which of them was kept
     dtype          of the training images: "uint8", "uint16", "float32" or "float64"

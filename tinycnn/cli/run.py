@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -113,8 +111,9 @@ class Run:
     def save(self, trained: Trained, **result: Any) -> None:
         """Write the model with its notes."""
         notes = {
-            "command": shlex.join(["tinycnn", *sys.argv[1:]]),
             "version": tinycnn.__version__,
+            "data": self.source.name,
+            "training": self.options.as_notes(),
             "epochs": trained.epochs,
             "best_epoch": trained.best_epoch,
             **self.provenance.as_notes(),

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinycnn import data
+from tinycnn.cli.models import Model
 from tinycnn.cli.options import Reading
 from tinycnn.cli.provenance import (
     Provenance,
@@ -18,7 +19,6 @@ from tinycnn.cli.provenance import (
 )
 from tinycnn.cli.streams import counting
 from tinycnn.data import Dataset
-from tinycnn.network import CNN
 from tinycnn.training.defaults import SPLIT_SEED, TEST_FRACTION
 from tinycnn.training.split import stratified_split
 
@@ -110,12 +110,12 @@ def read_training_data(path: str | None, reading: Reading) -> TrainingData:
 
 
 def read_test_data(
-    path: str | None, net: CNN, provenance: Provenance | None, reading: Reading
+    path: str | None, model: Model, reading: Reading
 ) -> TestData:
     """Read what a model is to be measured on: of data it was trained on, what was held out."""
     parts = ("train",) if path is None else data.parts(path, labels_from=reading.labels_from)
     part = next((each for each in ("test", "validation") if each in parts), "train")
-    images = _for_model(_read(path, part, reading), net, provenance)
+    images, provenance = _for_model(_read(path, part, reading), model), model.provenance
     name, notes = path or DIGITS, list(images.notes)
     if provenance is None:
         caution = (
@@ -157,9 +157,10 @@ def _split(whole: Dataset) -> tuple[Dataset, Dataset, Split]:
     return whole.take(train_index), whole.take(test_index), split
 
 
-def _for_model(images: Dataset, net: CNN, provenance: Provenance | None) -> Dataset:
+def _for_model(images: Dataset, model: Model) -> Dataset:
     """Give images the model's channels and numbers of classes."""
-    dtype = images.images.dtype if provenance is None else provenance.dtype
+    net = model.net
+    dtype = None if model.provenance is None else model.dtype
     return data.conform(images, net.architecture.image_shape, net.class_names, dtype)
 
 
