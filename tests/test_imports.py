@@ -52,7 +52,8 @@ IN_ORDER = """
     export.c.text export.c.plan export.c.functions export.c.source export.c.files export.c
     export
 
-    cli.streams cli.options cli.sources cli.parser
+    cli.streams cli.parser cli.options cli.next_command cli.provenance cli.models cli.sources
+    cli.run cli.cautions cli.results cli.predictions
     cli.train cli.evaluate cli.predict cli.info cli.app cli
 
     __main__

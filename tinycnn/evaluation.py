@@ -213,7 +213,8 @@ def wilson_interval(n_right: int, n_images: int) -> tuple[float, float]:
     middle = (share + z2 / (2 * n_images)) / (1 + z2 / n_images)
     spread = math.sqrt(share * (1 - share) / n_images + z2 / (4 * n_images**2))
     reach = NORMAL_95 * spread / (1 + z2 / n_images)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    # Rounding must not leave the share itself outside.
+    return max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))
 
 
 def _listed(names: list[str]) -> str:

@@ -429,14 +429,14 @@ class CNN:
         """Compute the probability (N, n_classes) of each class; arguments as for :meth:`logits`."""
         images = as_array("images", images)
         logits = self.logits(images, n_threads)
-        self._look_at(images)
+        self.warn_if_unusual(images)
         return softmax(logits)
 
     def predict(self, images: npt.ArrayLike, n_threads: int | None = None) -> npt.NDArray[np.intp]:
         """Tell the most likely class (N,) of each image, the lower number on a tie."""
         images = as_array("images", images)
         predictions: npt.NDArray[np.intp] = self.logits(images, n_threads).argmax(axis=1)
-        self._look_at(images)
+        self.warn_if_unusual(images)
         return predictions
 
     def score(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -446,8 +446,20 @@ class CNN:
         require_same_length(predictions, labels, "images", "labels")
         return float(np.mean(predictions == labels))
 
-    def _look_at(self, images: npt.NDArray[Any]) -> None:
-        """Warn of images that are far from those that the input's scaling was learned from."""
+    def warn_if_unusual(self, images: npt.NDArray[Any]) -> None:
+        """Warn, once, of images that are far from those that :meth:`standardize` learned from.
+
+        Predictions do so themselves; this is for what computes :meth:`logits`.
+
+        Parameters
+        ----------
+        images : (N, C, H, W)
+
+        Warns
+        -----
+        UnusualImagesWarning
+            If they are on another scale, or black for white.
+        """
         if self.is_standardized:
             self._watch.look(images, self._input_mean, self._input_std)
 

@@ -31,7 +31,7 @@ def cautions_about_training(run: Run, trained: Trained, learned: Evaluation) -> 
         cautions.append(
             f"the network has learned next to nothing: it is right in {learned.accuracy:.1%} of its "
             f"training images, always answering {learned.class_names[learned.majority_class]} in "
-            f"{learned.majority_share:.1%}; try a lower --lr than {run.options.lr:g}, or more "
+            f"{learned.majority_share:.1%}; try another --lr than {run.options.lr:g}, or more "
             "--epochs"
         )
     if run.source.part == "validation" and run.options.patience is not None:

@@ -21,6 +21,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     reading = reading_options(arguments, net.architecture.image_shape[1:])
     with on_interrupt("while the data were read or measured; nothing is changed"):
         source = read_test_data(arguments.data, model, reading)
+        net.warn_if_unusual(source.images.images)
         result = assess(net, source.images.images, source.images.labels, threads)
     cautions = [*source.cautions, *result.cautions()]
     if arguments.json:
