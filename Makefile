@@ -61,8 +61,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
+# setuptools warns at length of the folder tinycnn/_fused, which holds no Python, and of an editable
+# installation being one.
 $(VENV)/installed: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --editable '.[progress]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[images,progress]'
 	touch $@
 
 $(VENV)/tested: $(VENV)/installed
