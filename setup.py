@@ -1,8 +1,8 @@
 """The extension modules and nothing else; all metadata stands in pyproject.toml.
 
 The kernels are translated to C once and compiled once for each level of x86-64 instruction sets;
-``tinycnn/_dispatch.py`` picks the build that the CPU can run. Other architectures get one build.
-What Python calls is compiled once: it takes as much room as the loops.
+``tinycnn/fast/dispatch.py`` picks the build that the CPU can run. Other architectures get one
+build. What Python calls is compiled once: it takes as much room as the loops.
 """
 
 import copy
@@ -40,7 +40,7 @@ DIRECTIVES = {
     "initializedcheck": False,
     "cdivision": True,
     "auto_pickle": False,
-    # Whatever Python objects share is guarded by locks of its own: see _parallel.py.
+    # Whatever Python objects share is guarded by locks of its own: see fast/threads.py.
     "freethreading_compatible": True,
 }
 

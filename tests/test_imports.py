@@ -196,7 +196,6 @@ ctypedef void (*kernel)(Op* op, int n) noexcept nogil
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="the kernels still take long lists of arguments")
 def test_no_compiled_function_takes_many_parameters():
     found = 0
     for path in COMPILED:

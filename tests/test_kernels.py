@@ -5,9 +5,9 @@ import inspect
 import numpy as np
 import pytest
 from conftest import relative_error
-from tinycnn._dispatch import kernels
 
 from tinycnn import _reference
+from tinycnn.fast.dispatch import kernels
 
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}

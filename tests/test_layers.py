@@ -276,7 +276,9 @@ def test_prediction_and_validation_drop_nothing(digits):
     net = train(make_dropout_net(), digits)
     without = CNN((1, 8, 8), [each for each in net.layers if not isinstance(each, Dropout)])
     without.flat = net.flat
-    np.testing.assert_allclose(net.logits(digits[0]), without.logits(digits[0]), rtol=1e-5)
+    np.testing.assert_allclose(
+        net.logits(digits[0]), without.logits(digits[0]), rtol=1e-5, atol=1e-5
+    )
     np.testing.assert_allclose(
         tinycnn.evaluate(net, *digits), tinycnn.evaluate(without, *digits), rtol=1e-5
     )

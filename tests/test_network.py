@@ -121,7 +121,6 @@ def test_layers_and_sugar_make_the_same_network():
     np.testing.assert_array_equal(sugar.flat, listed.flat)
 
 
-@pytest.mark.xfail(strict=True, reason="the fast path has no operations yet")
 @pytest.mark.parametrize("name", ["one block", "two blocks, two hidden", "no conv"])
 def test_the_usual_networks_run_on_the_fast_path(name):
     net = CNN(*NETWORKS[name])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import tinycnn
-from tinycnn import _dispatch
+from tinycnn.fast import dispatch
 
 # Vector multiplications per turn: the forward loop over taps has 4 positions for 4 filters (2 where
 # there are 16 registers); the weight gradient's loop over windows has 3 taps for 4 filters.
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.skipif(
 
 
 # Compilers leave their names in what they make.
-BY_CLANG = b"clang version" in Path(_dispatch.kernels.__file__).read_bytes()
+BY_CLANG = b"clang version" in Path(dispatch.kernels.__file__).read_bytes()
 
 
 @functools.cache
@@ -69,7 +69,7 @@ def innermost_loops(level):
             last_jump = i
 
 
-@pytest.mark.parametrize("level", _dispatch.supported_levels())
+@pytest.mark.parametrize("level", dispatch.supported_levels())
 def test_the_hot_loops_are_vector_code(level):
     multiplication = re.compile(MULTIPLICATION[level])
     counts = [
@@ -80,7 +80,7 @@ def test_the_hot_loops_are_vector_code(level):
     assert BACKWARD[level] in counts, "the weight gradient is not vectorised"
 
 
-@pytest.mark.parametrize("level", _dispatch.supported_levels())
+@pytest.mark.parametrize("level", dispatch.supported_levels())
 def test_the_sums_of_a_later_block_stay_in_registers(level):
     multiplication = re.compile(MULTIPLICATION[level])
     store = re.compile(r"\bv?mov[au]ps\s+%[xyz]mm\d+,.*\(")
@@ -93,7 +93,7 @@ def test_the_sums_of_a_later_block_stay_in_registers(level):
     assert len(storeless) >= 2
 
 
-@pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")
+@pytest.mark.skipif("v4" not in dispatch.supported_levels(), reason="needs AVX-512")
 @pytest.mark.parametrize(("multiplications", "selections"), [(9, 12), (5, 9)], ids=["3x3", "5x5"])
 def test_the_weight_gradient_selects_in_registers(multiplications, selections):
     multiplication = re.compile(MULTIPLICATION["v4"])
@@ -110,7 +110,7 @@ def test_the_weight_gradient_selects_in_registers(multiplications, selections):
     assert any(not any(on_stack.search(text) for text in loop) for loop in loops)
 
 
-@pytest.mark.parametrize("level", _dispatch.supported_levels())
+@pytest.mark.parametrize("level", dispatch.supported_levels())
 def test_the_forward_loop_stays_in_registers(level):
     multiplication = re.compile(MULTIPLICATION[level])
     loops = [
@@ -121,7 +121,7 @@ def test_the_forward_loop_stays_in_registers(level):
     assert any(not any("%rsp" in text for text in loop) for loop in loops)
 
 
-@pytest.mark.parametrize("level", _dispatch.supported_levels())
+@pytest.mark.parametrize("level", dispatch.supported_levels())
 @pytest.mark.parametrize("count", [BACKWARD["v4"], LOGITS])
 def test_the_sums_of_the_weight_gradient_and_of_the_linear_layer_stay_in_registers(level, count):
     if BY_CLANG and level == "baseline" and count == BACKWARD[level]:
@@ -136,7 +136,7 @@ def test_the_sums_of_the_weight_gradient_and_of_the_linear_layer_stay_in_registe
     assert any(not any(from_stack.search(text) for text in loop) for loop in loops)
 
 
-@pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")
+@pytest.mark.skipif("v4" not in dispatch.supported_levels(), reason="needs AVX-512")
 def test_the_gradient_of_the_pooled_values_keeps_that_of_the_logits_in_registers():
     # Ten classes for one feature: two sums begin with a product each.
     product = re.compile(r"\bv(mul|fmadd\w+)ps\s.*%zmm")
@@ -149,7 +149,7 @@ def test_the_gradient_of_the_pooled_values_keeps_that_of_the_logits_in_registers
     assert any(sum("%zmm" in text for text in loop) == 12 for loop in loops)
 
 
-@pytest.mark.skipif("v4" not in _dispatch.supported_levels(), reason="needs AVX-512")
+@pytest.mark.skipif("v4" not in dispatch.supported_levels(), reason="needs AVX-512")
 @pytest.mark.skipif(BY_CLANG, reason="clang shuffles in loops, from stack to stack")
 def test_bytes_are_packed_by_shuffles_of_words():
     # Eight registers, interleaved three times; the copies before may be a loop of their own.
@@ -162,7 +162,7 @@ def lines_with(pattern, loop):
     return sum(re.search(pattern, text) is not None for text in loop)
 
 
-@pytest.mark.parametrize("level", _dispatch.supported_levels())
+@pytest.mark.parametrize("level", dispatch.supported_levels())
 @pytest.mark.parametrize("kind", ["ps", "pd"])
 def test_steps_of_the_optimisers_are_vector_code(level, kind):
     register = {"baseline": "%xmm", "v3": "%ymm", "v4": "%zmm"}[level]
@@ -182,7 +182,7 @@ def test_steps_of_the_optimisers_are_vector_code(level, kind):
 
 
 def test_the_builds_for_newer_processors_use_their_instructions_and_the_baseline_none():
-    for level in _dispatch.supported_levels():
+    for level in dispatch.supported_levels():
         code = disassembled(level)
         assert ("%ymm" in code) == (level != "baseline")
         assert ("%zmm" in code) == (level == "v4")

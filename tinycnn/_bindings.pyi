@@ -37,89 +37,97 @@ def lane_count(itemsize: int) -> int: ...
 def plane_moments(
     images: _Bytes, kind: int, n: int, mean: _Doubles, squares: _Doubles, /
 ) -> None: ...
-def memory_needs(
-    shapes: _Whole, padding: int, hidden: int, M: int, bias: bool, item: int, group: int
-) -> tuple[int, int, int]: ...
+
+@final
+class Plan:
+    @property
+    def item(self) -> int: ...
+    @property
+    def lanes(self) -> int: ...
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def n_classes(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def group_images(self) -> int: ...
+    @property
+    def kept_bytes(self) -> int: ...
+    def __new__(
+        cls,
+        rows: npt.NDArray[np.void],
+        n_parameters: int,
+        item: int,
+        group_images: int,
+        group_bytes: int,
+        /,
+    ) -> Self: ...
+
+@final
+class Images:
+    def __new__(cls, pixels: _Bytes, kind: int, scale: _Doubles, shift: _Doubles, /) -> Self: ...
+
+@final
+class Examples:
+    def __new__(
+        cls,
+        images: Images,
+        labels: _Whole,
+        order: _Whole | None,
+        weights: _Doubles | None,
+        moves: npt.NDArray[np.int8] | None,
+        /,
+    ) -> Self: ...
+
+@final
+class Work:
+    @property
+    def n_threads(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def training(self) -> bool: ...
+    def __new__(cls, plan: Plan, n_threads: int, training: bool, /) -> Self: ...
+
+@final
+class State:
+    @property
+    def nbytes(self) -> int: ...
+    def __new__(cls, plan: Plan, flat: _FloatArray, n_images: int, /) -> Self: ...
 
 @final
 class Batches:
     def __new__(
-        cls,
-        pool: Pool,
-        n_threads: int,
-        shapes: _Whole,
-        padding: int,
-        hidden: int,
-        M: int,
-        bias: bool,
-        item: int,
-        flat: _Bytes,
-        images: _Bytes,
-        kind: int,
-        order: _Whole | None,
-        moves: npt.NDArray[np.int8] | None,
-        labels: _Whole,
-        weights: _Doubles | None,
-        smoothing: float,
-        scale: _Doubles,
-        shift: _Doubles,
-        group: int,
-        tables: _Bytes,
-        slots: _Bytes,
-        chunks: _Bytes,
-        losses: _Doubles,
-        gradient: _FloatArray,
-        /,
+        cls, pool: Pool, work: Work, flat: _FloatArray, examples: Examples, smoothing: float, /
     ) -> Self: ...
     def differentiate(
         self, first: int = 0, last: int = ..., /
     ) -> tuple[float, _FloatArray, float]: ...
 
-def outputs(
-    pool: Pool,
-    n_threads: int,
-    shapes: _Whole,
-    padding: int,
-    hidden: int,
-    M: int,
-    bias: bool,
-    item: int,
-    flat: _Bytes,
-    images: _Bytes,
-    kind: int,
-    scale: _Doubles,
-    shift: _Doubles,
-    group: int,
-    tables: _Bytes,
-    slots: _Bytes,
-    out: _Bytes,
-    /,
+def logits(
+    pool: Pool, work: Work, flat: _FloatArray, images: Images, out: _FloatArray, /
 ) -> bool: ...
-def sgd_step(
-    item: int, flat: _FloatArray, gradient: _FloatArray, lr: float, weight_decay: float, /
+def features(
+    pool: Pool, work: Work, flat: _FloatArray, images: Images, out: _FloatArray, /
+) -> bool: ...
+def forward(pool: Pool, work: Work, state: State, images: Images, out: _FloatArray, /) -> bool: ...
+def backward(
+    pool: Pool, work: Work, state: State, dlogits: _FloatArray, gradient: _FloatArray, /
 ) -> None: ...
+def sgd_step(flat: _FloatArray, gradient: _FloatArray, numbers: tuple[float, float], /) -> None: ...
 def momentum_step(
-    item: int,
     flat: _FloatArray,
     gradient: _FloatArray,
     velocity: _FloatArray,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-    nesterov: bool,
+    numbers: tuple[float, float, float, bool],
     /,
 ) -> None: ...
 def adam_step(
-    item: int,
     flat: _FloatArray,
     gradient: _FloatArray,
     gradient_sum: _FloatArray,
     square_sum: _FloatArray,
-    lr: float,
-    beta: float,
-    square_beta: float,
-    eps: float,
-    weight_decay: float,
-    kept: float,
+    numbers: tuple[float, float, float, float, float, float],
     /,
 ) -> None: ...

@@ -10,7 +10,7 @@ import math
 import operator
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +53,13 @@ def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     return array
 
 
-def as_float_array(name: str, value: npt.ArrayLike, ndim: int | None = None) -> FloatArray:
-    """Return value as a C-contiguous float32 or float64 array of ndim dimensions, or of any."""
+def as_float_array(
+    name: str, value: npt.ArrayLike, ndim: int | None = None, order: Literal["C", "F"] = "C"
+) -> FloatArray:
+    """Return value as a float32 or float64 array of ndim dimensions, or of any; C-contiguous.
+
+    With order "F", the first dimension runs fastest.
+    """
     array = as_array(name, value)
     if array.dtype.type not in FLOAT_TYPES:
         raise TypeError(
@@ -63,9 +68,7 @@ def as_float_array(name: str, value: npt.ArrayLike, ndim: int | None = None) -> 
         )
     if ndim is not None:
         require_ndim(name, array, ndim)
-    if array.dtype.isnative and array.flags.c_contiguous:
-        return array
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return np.asarray(array, array.dtype.newbyteorder("="), order=order)
 
 
 def require_ndim(name: str, array: npt.NDArray[Any], ndim: int, layout: str = "") -> None:
@@ -114,6 +117,8 @@ def as_labels(name: str, labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[A
     """
     array = as_array(name, labels)
     require_ndim(name, array, 1, "(N,)")
+    if array.dtype.kind in "iu" and len(array) and array.min() >= 0 and array.max() < n_classes:
+        return array
     for start in range(0, len(array), 65536):  # in pieces: no temporary of the size of N
         piece = array[start : start + 65536]
         wrong = ~((piece >= 0) & (piece < n_classes) & (np.floor(piece) == piece))

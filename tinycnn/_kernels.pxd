@@ -7,45 +7,63 @@ compiled once, calls through it. Both must be built from the same file.
 from libc.stdint cimport int8_t, int64_t, uint8_t
 
 cdef enum:
-    MAX_BLOCKS = 16
+    MAX_OPERATIONS = 32
 
 cdef enum PixelKind:
     BYTES
     FLOATS
     DOUBLES
 
-cdef struct Linear:
-    Py_ssize_t F
-    Py_ssize_t M
-    Py_ssize_t weight_at  # in the flat vector of parameters
-    Py_ssize_t bias_at
-    const void* weight  # (M, F)
-    const void* bias  # (M,), or NULL
+# The numbers of the operations in a plan's table; `plan.py` has them too.
+cdef enum:
+    BLOCK  # conv, ReLU and 2x2 max pool
+    LINEAR
+    LINEAR_RELU
+    N_KINDS
 
-cdef struct Block:
-    Py_ssize_t C, H, W, K, R, S, P, Q, T
-    Py_ssize_t weight_at  # in the flat vector of parameters
-    Py_ssize_t bias_at
+# A row of a plan's table: equal to a NumPy dtype in `plan.py`, where its fields are explained.
+cdef packed struct Operation:
+    int64_t kind
+    int64_t C, H, W
+    int64_t inner_H, inner_W, top, left
+    int64_t K, R, S, P, Q
+    int64_t weight_at, bias_at
+
+# An operation that is ready to run.
+cdef struct Prepared:
+    Operation op
+    Py_ssize_t index  # among the operations
+    Py_ssize_t T  # taps of a filter; of a linear operation its inputs
+    # Where the output goes: the inside of maps of out_H x out_W, which is what comes next.
+    Py_ssize_t out_H, out_W, out_top, out_left
+    # Tables of a block.
     int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
     void* filters  # [tile of 4 filters, tap, filter], 0 behind the last filter and tap
     void* biases  # (K,), 0 behind the last filter
+    double largest_weight
+    double largest_bias
     # Of a block after the first, see `winner.pxi`: offsets of the windows in (H, W, C), and from
     # there on those of the runs of a filter and of a patch; the filters in frames.
     int64_t* window
     int64_t* run
     int64_t* patch_run
     void* frames
-    double largest_weight
-    double largest_bias
 
 cdef struct Network:
-    Py_ssize_t n_blocks
+    Py_ssize_t n_operations
     Py_ssize_t n_parameters
-    Py_ssize_t padding  # zeros around every image; the first block's H and W count them
-    bint bias
-    Linear hidden  # M is 0 where there is none
-    Linear linear
-    Block blocks[MAX_BLOCKS]
+    Py_ssize_t item  # bytes of a parameter, and of all that is computed
+    Py_ssize_t group  # lane blocks in a group, at most
+    Prepared operations[MAX_OPERATIONS]
+
+cdef struct Images:
+    PixelKind kind
+    const void* pixels  # (images, C, inner_H, inner_W)
+    const int64_t* order  # NULL: the images as they stand
+    const int8_t* moves  # (images, 3), or NULL: see `move_image`
+    const double* scale  # of each channel
+    const double* shift
+    double bound  # of bytes, scaled
 
 cdef struct Loss:
     const int64_t* labels  # of all images
@@ -53,34 +71,47 @@ cdef struct Loss:
     double smoothing  # share of the target that is spread evenly over all classes
     double scale  # of the gradient
 
-# What one call of the fused path works on, or one batch after the other. Parameters, gradients and
-# logits are floats of `item` bytes.
+# What one call of the fast path works on, or one batch after the other. Parameters, gradients and
+# logits are floats of `net.item` bytes.
 cdef struct Job:
     Network net
-    Py_ssize_t item
     const void* flat  # the parameters
-    PixelKind kind
-    const void* images
-    const int64_t* order  # NULL: the images as they stand
-    const int8_t* moves  # (images, 3), or NULL: see `move_image`
-    const double* scale  # of each channel
-    const double* shift
-    double bound  # of bytes, scaled
+    Images images
+    Loss loss
     Py_ssize_t first, count  # of the images
-    Py_ssize_t group  # lane blocks, at most
     Py_ssize_t most_chunks
     Py_ssize_t lane_blocks, n_groups, n_chunks  # how `prepare` divides the images
-    Loss loss
+    Py_ssize_t n_run  # operations whose outputs are asked for; forward only
     char* tables
     char* slots
     Py_ssize_t slot_bytes
-    void* out  # logits (count, M), or gradients (n_chunks, n_parameters)
+    char* kept  # what backward needs of forward, a lane block after the other; or NULL
+    Py_ssize_t kept_bytes  # of a lane block
+    const void* dlogits  # (M, count)
+    void* out  # outputs: see `write_outputs`; or gradients (n_chunks, n_parameters)
     double* losses  # (n_chunks,)
     void* gradient  # (n_parameters,), the sum over the chunks
     bint all_finite
 
-# What a pool runs: task number `task` of a job, by the participant `slot` (0 is the caller).
+# What threads run: task number `task` of a job, by the participant `slot` (0 is the caller).
 ctypedef void (*TaskFunction)(void* job, Py_ssize_t task, Py_ssize_t slot) noexcept nogil
+
+# What a step of an optimiser works on: n parameters that are floats of `item` bytes, and numbers
+# that mean what `optim.py` calls by these names.
+cdef struct Descent:
+    Py_ssize_t item
+    Py_ssize_t n
+    void* flat
+    const void* gradient
+    void* sum  # of gradients: SGD's velocity, Adam's first sum
+    void* square_sum
+    double lr
+    double weight_decay
+    double beta  # SGD's momentum, Adam's first beta
+    double square_beta
+    double eps
+    double kept  # what decoupled decay leaves of a parameter
+    bint nesterov
 
 # The single layers. Twice, since a memoryview's type has that of its values in it.
 cdef struct FloatLayers:
@@ -125,6 +156,13 @@ cdef struct DoubleLayers:
         const double[:, :, :, ::1], const uint8_t[:, :, :, ::1], double[:, :, :, ::1]
     ) noexcept nogil
 
+# Bytes that a network takes.
+cdef struct Needs:
+    Py_ssize_t tables
+    Py_ssize_t predicting  # a slot that only predicts
+    Py_ssize_t training  # a slot that trains
+    Py_ssize_t kept  # what backward needs of a lane block
+
 cdef struct Kernels:
     Py_ssize_t vector_bytes  # of one register: as many lanes as values fit in
     FloatLayers of_float
@@ -132,24 +170,11 @@ cdef struct Kernels:
     void (*plane_moments)(
         const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares
     ) noexcept nogil
-    void (*memory_needs)(
-        Network* net, Py_ssize_t item, Py_ssize_t group, Py_ssize_t* needs
-    ) noexcept nogil
+    void (*memory_needs)(Network* net, Needs* needs) noexcept nogil
     void (*prepare)(Job* job) noexcept nogil
+    TaskFunction group_forward  # n_groups tasks
     TaskFunction chunk_gradient  # n_chunks tasks
-    TaskFunction group_outputs  # n_groups tasks
     void (*add_chunks)(Job* job) noexcept nogil
-    # Of parameters that are floats of `item` bytes.
-    void (*sgd_step)(
-        Py_ssize_t item, void* flat, const void* gradient, Py_ssize_t n, double lr,
-        double weight_decay
-    ) noexcept nogil
-    void (*momentum_step)(
-        Py_ssize_t item, void* flat, const void* gradient, void* velocity, Py_ssize_t n, double lr,
-        double momentum, double weight_decay, bint nesterov
-    ) noexcept nogil
-    void (*adam_step)(
-        Py_ssize_t item, void* flat, const void* gradient, void* gradient_sum, void* square_sum,
-        Py_ssize_t n, double lr, double beta, double square_beta, double eps, double weight_decay,
-        double kept
-    ) noexcept nogil
+    void (*sgd_step)(const Descent* descent) noexcept nogil
+    void (*momentum_step)(const Descent* descent) noexcept nogil
+    void (*adam_step)(const Descent* descent) noexcept nogil

@@ -12,7 +12,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
 from libc.math cimport exp, expf, fabs, log, sqrt, sqrtf
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 
 cdef void conv2d_forward(
@@ -165,15 +165,16 @@ cdef void max_pool2d_backward(
 
 # The fast path: several images side by side, a block's layers in one pass, on several threads.
 include "_fused/lanes.pxi"
+include "_fused/memory.pxi"
 include "_fused/pack.pxi"
-include "_fused/moments.pxi"
 include "_fused/augment.pxi"
-include "_fused/linear.pxi"
-include "_fused/network.pxi"
+include "_fused/moments.pxi"
 include "_fused/forward.pxi"
+include "_fused/linear.pxi"
+include "_fused/transpose.pxi"
 include "_fused/backward.pxi"
-include "_fused/images.pxi"
 include "_fused/winner.pxi"
+include "_fused/operations.pxi"
 include "_fused/step.pxi"
 include "_fused/descent.pxi"
 
@@ -203,9 +204,9 @@ cdef Kernels kernels = Kernels(
     ),
     plane_moments=&plane_moments,
     memory_needs=&memory_needs,
-    prepare=&prepare_job,
+    prepare=&prepare,
+    group_forward=&forward_task,
     chunk_gradient=&chunk_task,
-    group_outputs=&outputs_task,
     add_chunks=&add_up_chunks,
     sgd_step=&sgd_step,
     momentum_step=&momentum_step,

@@ -37,7 +37,7 @@ from tinycnn._checks import (
     require_same_dtype,
     shown,
 )
-from tinycnn.fast.dispatch import kernels
+from tinycnn.fast.dispatch import loops
 
 # Zeros around a map: (rows above, rows below), (columns to the left, columns to the right).
 Border: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
@@ -155,7 +155,7 @@ def conv2d_forward(
     _require(len(bias) == K, f"conv2d: bias needs {K} values, one a filter", bias, weight)
 
     out = np.empty((N, K, H - R + 1, W - S + 1), x.dtype)
-    kernels.conv2d_forward(x, weight, bias, out)
+    loops.conv2d_forward(x, weight, bias, out)
     return out, Conv2dCache(x, weight, has_bias, border)
 
 
@@ -188,14 +188,14 @@ def conv2d_backward(
     dx = None
     if need_dx:
         dx = np.empty_like(x)
-        kernels.conv2d_backward_input(weight, dout, dx)
+        loops.conv2d_backward_input(weight, dout, dx)
         dx = _without_border(dx, border)
     dweight = np.empty_like(weight)
-    kernels.conv2d_backward_weight(x, dout, dweight)
+    loops.conv2d_backward_weight(x, dout, dweight)
     if not has_bias:
         return dx, dweight
     dbias = np.empty(K, x.dtype)
-    kernels.conv2d_backward_bias(dout, dbias)
+    loops.conv2d_backward_bias(dout, dbias)
     return dx, dweight, dbias
 
 
@@ -209,7 +209,7 @@ def relu_forward(x: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """
     x = as_float_array("relu: x", x)
     out = np.empty_like(x)
-    kernels.relu_forward(x.ravel(), out.ravel())
+    loops.relu_forward(x.ravel(), out.ravel())
     return out, x
 
 
@@ -223,7 +223,7 @@ def relu_backward(dout: npt.ArrayLike, cache: FloatArray) -> FloatArray:
     x = cache
     dout = _as_gradient("relu", dout, x.shape, x.dtype)
     dx = np.empty_like(x)
-    kernels.relu_backward(dout.ravel(), x.ravel(), dx.ravel())
+    loops.relu_backward(dout.ravel(), x.ravel(), dx.ravel())
     return dx
 
 
@@ -251,7 +251,7 @@ def max_pool2d_forward(x: npt.ArrayLike) -> tuple[FloatArray, MaxPool2dCache]:
         )
     out = np.empty((N, K, H // 2, W // 2), x.dtype)
     winner = np.empty(out.shape, np.uint8)
-    kernels.max_pool2d_forward(x, out, winner)
+    loops.max_pool2d_forward(x, out, winner)
     return out, MaxPool2dCache(winner, x.shape)
 
 
@@ -269,7 +269,7 @@ def max_pool2d_backward(dout: npt.ArrayLike, cache: MaxPool2dCache) -> FloatArra
     winner = np.ascontiguousarray(winner)
     dout = _as_gradient("max_pool2d", dout, winner.shape, None)
     dx = np.empty(x_shape, dout.dtype)
-    kernels.max_pool2d_backward(dout, winner, dx)
+    loops.max_pool2d_backward(dout, winner, dx)
     return dx
 
 
@@ -377,7 +377,8 @@ def cross_entropy_forward(
         Summed in float64.
     cache : for :func:`cross_entropy_backward`
     """
-    logits = as_float_array("cross_entropy: logits", logits, 2)
+    # One class after the other, NumPy finds maximum and sum in a tenth of the time.
+    logits = as_float_array("cross_entropy: logits", logits, 2, order="F")
     N, n_classes = logits.shape
     _require(min(N, n_classes) > 0, "cross_entropy: no logits", logits)
     classes = as_labels("cross_entropy: labels", labels, n_classes).astype(np.intp)

@@ -391,7 +391,7 @@ class CNN:
         ValueError, TypeError
             If dlogits has not the shape or the dtype of the logits.
         """
-        dlogits = as_float_array("dlogits", dlogits, 2)
+        dlogits = as_float_array("dlogits", dlogits, 2, order="F")
         if dlogits.shape != state.logits_shape:
             raise ValueError(
                 f"dlogits: needs the shape of the logits, {state.logits_shape}, got {dlogits.shape}"

@@ -1,29 +1,18 @@
-"""Images before they are packed: with a border, and as they might have been taken."""
-
-
-cdef void pad_image(
-    const pixel* image, Py_ssize_t C, Py_ssize_t H, Py_ssize_t W, Py_ssize_t padding, pixel* out
-) noexcept nogil:
-    """out (C, H + 2 * padding, W + 2 * padding) = the image with zeros around it."""
-    cdef Py_ssize_t c, h, wide = W + 2 * padding
-    memset(out, 0, C * (H + 2 * padding) * wide * sizeof(pixel))
-    for c in range(C):
-        out += padding * wide + padding
-        for h in range(H):
-            memcpy(out, image, W * sizeof(pixel))
-            image += W
-            out += wide
-        out += padding * wide - padding
+"""Images as they might have been taken, before they are packed."""
 
 
 cdef void move_image(
-    const pixel* image, Py_ssize_t C, Py_ssize_t H, Py_ssize_t W, Py_ssize_t down,
-    Py_ssize_t right, bint mirrored, pixel* out
+    const pixel* image, const Operation* op, const int8_t* move, pixel* out
 ) noexcept nogil:
-    """out (C, H, W) = the image, mirrored left to right if asked, then moved down and right.
+    """out (C, inner_H, inner_W) = the image, moved as its row of moves says.
 
-    It moves by less than its size. Where nothing comes from, the nearest pixel is repeated.
+    That is down, right, and whether it is mirrored left to right before. Where nothing comes from,
+    the nearest pixel is repeated.
     """
+    cdef Py_ssize_t C = op.C, H = op.inner_H, W = op.inner_W, down = move[0]
+    # Further than to the last column would look the same.
+    cdef Py_ssize_t right = min(max(<Py_ssize_t> move[1], 1 - W), W - 1)
+    cdef bint mirrored = move[2]
     cdef Py_ssize_t left = max(right, <Py_ssize_t> 0), skipped = max(-right, <Py_ssize_t> 0)
     cdef Py_ssize_t kept = W - left - skipped, c, h, w
     cdef const pixel* row

@@ -321,86 +321,76 @@ cdef inline void dweight_tile2(
     copy3(acc + 3 * L, dw + row)
 
 
-cdef inline void dpooled_row(
-    const Linear* linear, const floating* dlogits, const floating* dpooled, Py_ssize_t row,
-    Py_ssize_t Q, floating* d
-) noexcept nogil:
-    """d[Q, L] = dpooled from row on or, where that is NULL, the same computed from dlogits."""
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    if dpooled == NULL:
-        linear_backward_row(linear, row, Q, dlogits, d)
-    else:
-        memcpy(d, dpooled + row * L, Q * L * sizeof(floating))
-
-
 cdef inline void dweight_selecting(
-    const Block* block, const floating* x, const floating* d, const floating* winner, floating* dw
+    const Prepared* block, const floating* x, const floating* d, const floating* winner,
+    floating* dw
 ) noexcept nogil:
     """dw[R, S, L] of one filter and channel += d * x at the winners of one row of windows."""
-    cdef Py_ssize_t r, L = VECTOR_BYTES // sizeof(floating), W = block.W, Q = block.Q
-    if block.S == 3:
+    cdef Py_ssize_t r, L = VECTOR_BYTES // sizeof(floating), W = block.op.W, Q = block.op.Q
+    if block.op.S == 3:
         dweight3x3(x, W, d, winner, Q, dw)
     else:
-        for r in range(block.R):
+        for r in range(block.op.R):
             dweight_row5(x + r * W * L, W, d, winner, Q, dw + 5 * r * L)
 
 
-cdef void first_block_backward_selecting(
-    const Block* block, const floating* x, const floating* winner, const floating* dpooled,
-    const Linear* linear, const floating* dlogits, floating* d, floating* dw, floating* dbias
+cdef void spread_by_selecting(
+    const Prepared* block, const floating* flat, const Slot* slot, const floating* x,
+    const floating* winner
 ) noexcept nogil:
-    """``first_block_backward`` for kernels of 3x3, or with 5 columns; d is scratch, as large as dz.
+    """The same for kernels of 3x3, or with 5 columns.
 
     It holds the sums and two rows of a window: more than 16 registers.
     """
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef Py_ssize_t P = block.P, Q = block.Q, W = block.W, taps = padded_taps(block)
+    cdef Py_ssize_t P = block.op.P, Q = block.op.Q, W = block.op.W, taps = padded_taps(block)
     cdef Py_ssize_t c, k, p, first, last, row
+    cdef floating* d = <floating*> slot.dz
+    cdef floating* dw = <floating*> slot.dw[0]
+    cdef floating* dbias = <floating*> slot.dbias[0]
     for p in range(P):
         first = 0
-        while first < block.K:
-            last = min(first + 4 * FILTER_TILE, block.K)
+        while first < block.op.K:
+            last = min(first + 4 * FILTER_TILE, block.op.K)
             # All their rows first: while the weights and winners of one come from the second-level
             # cache, those of the next are asked for.
             for k in range(first, last):
                 row = (k * P + p) * Q
-                dpooled_row(linear, dlogits, dpooled, row, Q, d + (k - first) * Q * L)
+                read_gradient(&slot.dout, flat, row, Q, d + (k - first) * Q * L)
             for k in range(first, last):
                 row = (k * P + p) * Q
                 close_and_sum(winner + row * L, Q, d + (k - first) * Q * L, dbias + k * L)
             for k in range(first, last):
                 row = (k * P + p) * Q
-                for c in range(block.C):
+                for c in range(block.op.C):
                     dweight_selecting(
-                        block, x + (c * block.H + 2 * p) * W * L, d + (k - first) * Q * L,
-                        winner + row * L, dw + (k * taps + block.R * block.S * c) * L
+                        block, x + (c * block.op.H + 2 * p) * W * L, d + (k - first) * Q * L,
+                        winner + row * L, dw + (k * taps + block.op.R * block.op.S * c) * L
                     )
             first = last
 
 
-cdef void first_block_backward(
-    const Block* block, const floating* x, const floating* winner, const floating* dpooled,
-    const Linear* linear, const floating* dlogits, floating* dz, floating* dw, floating* dbias
+cdef void spread(
+    const Prepared* block, const floating* flat, const Slot* slot, const floating* x,
+    const floating* winner
 ) noexcept nogil:
-    """dw (K, T, L) and dbias (K, L) += the gradients of one lane block.
+    """The slot's dw (K, T, L) and dbias (K, L) += the gradients of one lane block.
 
-    dpooled (K, P, Q, L) is NULL if there is no later block: then the gradient of the pooled values
-    is computed row by row from dlogits (M, L) as it is needed. K and T are rounded up to whole
-    tiles in dw and dbias. dz is scratch.
+    K and T are rounded up to whole tiles there.
     """
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef Py_ssize_t K = block.K, P = block.P, Q = block.Q, W = block.W
+    cdef Py_ssize_t K = block.op.K, P = block.op.P, Q = block.op.Q, W = block.op.W
     cdef Py_ssize_t taps = padded_taps(block)
     cdef Py_ssize_t p, k, i, t, tile, row
-    if MANY_REGISTERS and (block.S == 5 or (block.S == 3 and block.R == 3)):
-        first_block_backward_selecting(block, x, winner, dpooled, linear, dlogits, dz, dw, dbias)
-        return
+    cdef floating* dz = <floating*> slot.dz
+    cdef floating* dw = <floating*> slot.dw[0]
+    cdef floating* dbias = <floating*> slot.dbias[0]
     for p in range(P):
         for tile in range((K + FILTER_TILE - 1) // FILTER_TILE):
             k = tile * FILTER_TILE
             for i in range(min(<Py_ssize_t> FILTER_TILE, K - k)):
                 row = ((k + i) * P + p) * Q
-                dpooled_row(linear, dlogits, dpooled, row, Q, dz + i * 4 * Q * L)
+                read_gradient(&slot.dout, flat, row, Q, dz + i * 4 * Q * L)
                 spread_row(winner + row * L, Q, dz + i * 4 * Q * L, dbias + (k + i) * L)
             for t in range(taps // TAP_TILE):
                 if K - k > 2:
@@ -415,6 +405,18 @@ cdef void first_block_backward(
                     )
 
 
+cdef void first_block_backward(
+    const Prepared* block, const floating* flat, Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """The operation BLOCK backward, where it is the first one: its dx has no use."""
+    cdef const floating* x = <const floating*> input_of(slot, 0, b)
+    cdef const floating* winner = <const floating*> winner_of(slot, 0, b)
+    if MANY_REGISTERS and (block.op.S == 5 or (block.op.S == 3 and block.op.R == 3)):
+        spread_by_selecting(block, flat, slot, x, winner)
+    else:
+        spread(block, flat, slot, x, winner)
+
+
 cdef void sum_lanes(const floating* lanes, Py_ssize_t n, floating* out) noexcept nogil:
     """out[i] = sum of lanes[i, L]."""
     cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
@@ -426,8 +428,10 @@ cdef void sum_lanes(const floating* lanes, Py_ssize_t n, floating* out) noexcept
         out[i] = total
 
 
-cdef void add_up_taps(const Block* block, const floating* dw, floating* dweight) noexcept nogil:
+cdef void add_up_taps(
+    const Prepared* block, const floating* dw, floating* dweight
+) noexcept nogil:
     """dweight (K, T) = the sums over the lanes of dw (K, T, L), whose T is rounded up."""
     cdef Py_ssize_t k, row = padded_taps(block) * (VECTOR_BYTES // sizeof(floating))
-    for k in range(block.K):
+    for k in range(block.op.K):
         sum_lanes(dw + k * row, block.T, dweight + k * block.T)

@@ -29,23 +29,24 @@ cdef inline floating with_penalty(
     return gradient + weight_decay * value if weight_decay > 0 else gradient
 
 
-cdef void descend(
-    floating* flat, const floating* gradient, Py_ssize_t n, floating lr, floating weight_decay
-) noexcept nogil:
+cdef void descend(floating* flat, const floating* gradient, const Descent* descent) noexcept nogil:
     """One step of SGD without momentum."""
+    cdef floating lr = <floating> descent.lr, weight_decay = <floating> descent.weight_decay
     cdef Py_ssize_t i
-    for i in range(n):
+    for i in range(descent.n):
         flat[i] -= lr * with_penalty(gradient[i], weight_decay, flat[i])
 
 
 cdef void descend_with_momentum(
-    floating* flat, const floating* gradient, floating* velocity, Py_ssize_t n, floating lr,
-    floating momentum, floating weight_decay, bint nesterov
+    floating* flat, const floating* gradient, const Descent* descent
 ) noexcept nogil:
     """One step of SGD with momentum."""
-    cdef floating slope, speed
+    cdef floating lr = <floating> descent.lr, weight_decay = <floating> descent.weight_decay
+    cdef floating momentum = <floating> descent.beta, slope, speed
+    cdef floating* velocity = <floating*> descent.sum
+    cdef bint nesterov = descent.nesterov
     cdef Py_ssize_t i
-    for i in range(n):
+    for i in range(descent.n):
         slope = with_penalty(gradient[i], weight_decay, flat[i])
         speed = momentum * velocity[i] + slope
         velocity[i] = without_trace(speed)
@@ -53,14 +54,17 @@ cdef void descend_with_momentum(
 
 
 cdef void descend_by_adam(
-    floating* flat, const floating* gradient, floating* gradient_sum, floating* square_sum,
-    Py_ssize_t n, floating lr, floating beta, floating square_beta, floating eps,
-    floating weight_decay, floating kept
+    floating* flat, const floating* gradient, const Descent* descent
 ) noexcept nogil:
-    """One step of Adam; kept is what decoupled decay leaves of a parameter."""
+    """One step of Adam."""
+    cdef floating lr = <floating> descent.lr, weight_decay = <floating> descent.weight_decay
+    cdef floating beta = <floating> descent.beta, square_beta = <floating> descent.square_beta
+    cdef floating eps = <floating> descent.eps, kept = <floating> descent.kept
     cdef floating slope, total, square
+    cdef floating* gradient_sum = <floating*> descent.sum
+    cdef floating* square_sum = <floating*> descent.square_sum
     cdef Py_ssize_t i
-    for i in range(n):
+    for i in range(descent.n):
         slope = with_penalty(gradient[i], weight_decay, flat[i])
         total = beta * gradient_sum[i] + slope
         square = square_beta * square_sum[i] + slope * slope
@@ -72,44 +76,22 @@ cdef void descend_by_adam(
 # What the table has: these find the type of the parameters.
 
 
-cdef void sgd_step(
-    Py_ssize_t item, void* flat, const void* gradient, Py_ssize_t n, double lr, double weight_decay
-) noexcept nogil:
-    if item == sizeof(float):
-        descend(<float*> flat, <const float*> gradient, n, <float> lr, <float> weight_decay)
+cdef void sgd_step(const Descent* descent) noexcept nogil:
+    if descent.item == sizeof(float):
+        descend(<float*> descent.flat, <const float*> descent.gradient, descent)
     else:
-        descend(<double*> flat, <const double*> gradient, n, lr, weight_decay)
+        descend(<double*> descent.flat, <const double*> descent.gradient, descent)
 
 
-cdef void momentum_step(
-    Py_ssize_t item, void* flat, const void* gradient, void* velocity, Py_ssize_t n, double lr,
-    double momentum, double weight_decay, bint nesterov
-) noexcept nogil:
-    if item == sizeof(float):
-        descend_with_momentum(
-            <float*> flat, <const float*> gradient, <float*> velocity, n, <float> lr,
-            <float> momentum, <float> weight_decay, nesterov
-        )
+cdef void momentum_step(const Descent* descent) noexcept nogil:
+    if descent.item == sizeof(float):
+        descend_with_momentum(<float*> descent.flat, <const float*> descent.gradient, descent)
     else:
-        descend_with_momentum(
-            <double*> flat, <const double*> gradient, <double*> velocity, n, lr, momentum,
-            weight_decay, nesterov
-        )
+        descend_with_momentum(<double*> descent.flat, <const double*> descent.gradient, descent)
 
 
-cdef void adam_step(
-    Py_ssize_t item, void* flat, const void* gradient, void* gradient_sum, void* square_sum,
-    Py_ssize_t n, double lr, double beta, double square_beta, double eps, double weight_decay,
-    double kept
-) noexcept nogil:
-    if item == sizeof(float):
-        descend_by_adam(
-            <float*> flat, <const float*> gradient, <float*> gradient_sum, <float*> square_sum, n,
-            <float> lr, <float> beta, <float> square_beta, <float> eps, <float> weight_decay,
-            <float> kept
-        )
+cdef void adam_step(const Descent* descent) noexcept nogil:
+    if descent.item == sizeof(float):
+        descend_by_adam(<float*> descent.flat, <const float*> descent.gradient, descent)
     else:
-        descend_by_adam(
-            <double*> flat, <const double*> gradient, <double*> gradient_sum, <double*> square_sum,
-            n, lr, beta, square_beta, eps, weight_decay, kept
-        )
+        descend_by_adam(<double*> descent.flat, <const double*> descent.gradient, descent)

@@ -35,15 +35,15 @@ cdef inline void pool_relu(const floating* a, floating* pooled, floating* winner
 
 
 cdef inline void conv4(
-    const floating* x, Py_ssize_t right, Py_ssize_t down, const int64_t* tap, Py_ssize_t T,
-    const floating* w, const floating* bias, floating* acc
+    const floating* x, Py_ssize_t down, const int64_t* tap, Py_ssize_t T, const floating* w,
+    const floating* bias, floating* acc
 ) noexcept nogil:
     """acc[4 filters, 4 positions, L] = the convolution at the positions of one window."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating x0, x1, x2, x3, w0, w1, w2, w3
-    cdef const floating* y1 = x + right
+    cdef const floating* y1 = x + L
     cdef const floating* y2 = x + down
-    cdef const floating* y3 = x + down + right
+    cdef const floating* y3 = x + down + L
     cdef Py_ssize_t l, t = 0, o
     fill4(acc, bias[0])
     fill4(acc + 4 * L, bias[1])
@@ -82,15 +82,15 @@ cdef inline void conv4(
 
 
 cdef inline void conv2(
-    const floating* x, Py_ssize_t right, Py_ssize_t down, const int64_t* tap, Py_ssize_t T,
-    const floating* w, const floating* bias, floating* acc
+    const floating* x, Py_ssize_t down, const int64_t* tap, Py_ssize_t T, const floating* w,
+    const floating* bias, floating* acc
 ) noexcept nogil:
     """The same for 2 of the 4 filters, which is what 16 vector registers hold."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating x0, x1, x2, x3, w0, w1
-    cdef const floating* y1 = x + right
+    cdef const floating* y1 = x + L
     cdef const floating* y2 = x + down
-    cdef const floating* y3 = x + down + right
+    cdef const floating* y3 = x + down + L
     cdef Py_ssize_t l, t = 0, o
     fill4(acc, bias[0])
     fill4(acc + 4 * L, bias[1])
@@ -116,105 +116,111 @@ cdef inline void conv2(
             break
 
 
-cdef inline void window4(
-    const floating* x, Py_ssize_t right, Py_ssize_t down, const int64_t* tap, Py_ssize_t T,
-    const floating* w, const floating* bias, Py_ssize_t n, Py_ssize_t step,
-    floating* pooled, floating* winner
-) noexcept nogil:
-    """One window of 4 filters; the first n of them, 3 or 4, are stored, step apart."""
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef floating acc[16 * MAX_LANES]
-    conv4(x, right, down, tap, T, w, bias, acc)
-    # Not a loop: clang would write the sums to memory for it.
-    pool_relu(acc, pooled, winner)
-    pool_relu(acc + 4 * L, pooled + step, winner + step)
-    pool_relu(acc + 8 * L, pooled + 2 * step, winner + 2 * step)
-    if n == 4:
-        pool_relu(acc + 12 * L, pooled + 3 * step, winner + 3 * step)
-
-
-cdef inline void window2(
-    const floating* x, Py_ssize_t right, Py_ssize_t down, const int64_t* tap, Py_ssize_t T,
-    const floating* w, const floating* bias, Py_ssize_t n, Py_ssize_t step,
-    floating* pooled, floating* winner
-) noexcept nogil:
-    """One window of 2 filters; the first n of them, 1 or 2, are stored, step apart."""
-    cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
-    cdef floating acc[8 * MAX_LANES]
-    conv2(x, right, down, tap, T, w, bias, acc)
-    # A loop: of two calls, gcc would keep constants in the registers that the sums need. It is told
-    # that n is small: nothing is read but what has been filled.
-    for i in range(min(n, <Py_ssize_t> 2)):
-        pool_relu(acc + 4 * i * L, pooled + i * step, winner + i * step)
-
-
-cdef inline Py_ssize_t filter_at(const Block* block, Py_ssize_t k) noexcept nogil:
+cdef inline Py_ssize_t filter_at(const Prepared* block, Py_ssize_t k) noexcept nogil:
     """Where filter k begins: filters stand in tiles of 4, as [tap, filter]."""
     return k // FILTER_TILE * FILTER_TILE * padded_taps(block) + k % FILTER_TILE
 
 
+cdef inline void window4(
+    const Prepared* block, const floating* x, Py_ssize_t k, floating* pooled, floating* winner
+) noexcept nogil:
+    """One window of 4 filters from k on, of which there are at least 3."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), down = block.op.W * L
+    cdef Py_ssize_t step = block.out_H * block.out_W * L, places = block.op.P * block.op.Q * L
+    cdef const floating* w = <const floating*> block.filters + filter_at(block, k)
+    cdef floating acc[16 * MAX_LANES]
+    conv4(x, down, block.tap, block.T, w, <const floating*> block.biases + k, acc)
+    # Not a loop: clang would write the sums to memory for it.
+    pool_relu(acc, pooled, winner)
+    pool_relu(acc + 4 * L, pooled + step, winner + places)
+    pool_relu(acc + 8 * L, pooled + 2 * step, winner + 2 * places)
+    if block.op.K - k > 3:
+        pool_relu(acc + 12 * L, pooled + 3 * step, winner + 3 * places)
+
+
+cdef inline void window2(
+    const Prepared* block, const floating* x, Py_ssize_t k, floating* pooled, floating* winner
+) noexcept nogil:
+    """One window of 2 filters from k on, or of the last one."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), down = block.op.W * L, i
+    cdef Py_ssize_t step = block.out_H * block.out_W * L, places = block.op.P * block.op.Q * L
+    cdef const floating* w = <const floating*> block.filters + filter_at(block, k)
+    cdef floating acc[8 * MAX_LANES]
+    conv2(x, down, block.tap, block.T, w, <const floating*> block.biases + k, acc)
+    # A loop: of two calls, gcc would keep constants in the registers that the sums need. It is told
+    # that n is small: nothing is read but what has been filled.
+    for i in range(min(block.op.K - k, <Py_ssize_t> 2)):
+        pool_relu(acc + 4 * i * L, pooled + i * step, winner + i * places)
+
+
+cdef inline Py_ssize_t out_at(const Prepared* block, Py_ssize_t k, Py_ssize_t p) noexcept nogil:
+    """Where row p of filter k's pooled values begins in (K, out_H, out_W)."""
+    return (k * block.out_H + block.out_top + p) * block.out_W + block.out_left
+
+
 cdef void restore_nan(
-    const Block* block, const floating* x, floating* pooled, floating* winner
+    const Prepared* block, const floating* x, floating* pooled, floating* winner
 ) noexcept nogil:
     """Where one of a window's four values is NaN, so is the pooled value; the window is closed.
 
     The values are computed once more: to keep them would take them out of their registers.
     """
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), down = block.W * L
-    cdef Py_ssize_t step = block.P * block.Q * L, k, p, q, i, j, l, at
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), down = block.op.W * L
+    cdef Py_ssize_t Q = block.op.Q, k, p, q, i, j, l
     cdef const floating* w = <const floating*> block.filters
     cdef const floating* bias = <const floating*> block.biases
     cdef floating acc[8 * MAX_LANES]
     cdef floating value
-    for k in range(0, block.K, 2):
-        for p in range(block.P):
-            for q in range(block.Q):
-                at = k * step + (p * block.Q + q) * L
+    for k in range(0, block.op.K, 2):
+        for p in range(block.op.P):
+            for q in range(Q):
                 conv2(
-                    x + (2 * p * block.W + 2 * q) * L, L, down, block.tap, block.T,
+                    x + (2 * p * block.op.W + 2 * q) * L, down, block.tap, block.T,
                     w + filter_at(block, k), bias + k, acc
                 )
-                for i in range(min(<Py_ssize_t> 2, block.K - k)):
+                for i in range(min(<Py_ssize_t> 2, block.op.K - k)):
                     for j in range(4):
                         for l in range(L):
                             value = acc[(4 * i + j) * L + l]
                             if value != value:
-                                pooled[at + i * step + l] = value
-                                winner[at + i * step + l] = -1
+                                pooled[(out_at(block, k + i, p) + q) * L + l] = value
+                                winner[(((k + i) * block.op.P + p) * Q + q) * L + l] = -1
 
 
-cdef void block_forward(
-    const Block* block, const floating* x, bint careful, floating* pooled, floating* winner
+cdef void pooled_values(
+    const Prepared* block, const floating* x, floating* pooled, floating* winner
 ) noexcept nogil:
-    """x (C, H, W, L) -> pooled and winner (K, P, Q, L) of one lane block.
-
-    careful: values may have become infinite or NaN on the way, and are to spread as they should.
-    """
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), down = block.W * L
-    cdef Py_ssize_t K = block.K, T = block.T, Q = block.Q, step = block.P * Q * L
-    cdef const floating* w = <const floating*> block.filters
-    cdef const floating* bias = <const floating*> block.biases
-    cdef const floating* row_w
-    cdef const floating* window
-    cdef Py_ssize_t k, p, q, n, at, step_k = 4 if MANY_REGISTERS else 2
-    for p in range(block.P):
+    """x (C, H, W, L) -> pooled, inside (K, out_H, out_W, L), and winner (K, P, Q, L)."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef Py_ssize_t K = block.op.K, P = block.op.P, Q = block.op.Q
+    cdef Py_ssize_t k, p, q, n, step_k = 4 if MANY_REGISTERS else 2
+    cdef const floating* row
+    cdef floating* values
+    cdef floating* places
+    for p in range(P):
+        row = x + 2 * p * block.op.W * L
         k = 0
         while k < K:
             n = min(step_k, K - k)
-            row_w = w + filter_at(block, k)
+            values = pooled + out_at(block, k, p) * L
+            places = winner + (k * P + p) * Q * L
             for q in range(Q):
-                at = k * step + (p * Q + q) * L
-                window = x + (2 * p * block.W + 2 * q) * L
                 if MANY_REGISTERS and n > 2:
-                    window4(
-                        window, L, down, block.tap, T, row_w, bias + k, n, step,
-                        pooled + at, winner + at
-                    )
+                    window4(block, row + 2 * q * L, k, values + q * L, places + q * L)
                 else:
-                    window2(
-                        window, L, down, block.tap, T, row_w, bias + k, n, step,
-                        pooled + at, winner + at
-                    )
+                    window2(block, row + 2 * q * L, k, values + q * L, places + q * L)
             k += n
-    if careful:
+
+
+cdef void block_forward(
+    const Prepared* block, const floating* flat, Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """The operation BLOCK, of lane block b."""
+    cdef Py_ssize_t i = block.index
+    cdef const floating* x = <const floating*> input_of(slot, i, b)
+    cdef floating* pooled = <floating*> input_of(slot, i + 1, b)
+    cdef floating* winner = <floating*> winner_of(slot, i, b)
+    pooled_values(block, x, pooled, winner)
+    # Values may have become infinite or NaN on the way, and are to spread as they should.
+    if may_overflow(block, &slot.bound, sizeof(floating)):
         restore_nan(block, x, pooled, winner)

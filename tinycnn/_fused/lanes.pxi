@@ -1,10 +1,9 @@
 """Lanes: several images side by side in one vector register.
 
-Everything in this folder but ``pool.pxi`` is included in ``_kernels.pyx`` and works on *lane
-blocks*: L images whose values stand side by side, as an array (C, H, W, L). The same instruction
-then works on L images at once, for any kernel size and any number of channels. L is what one vector
-register holds: 16 floats where there is AVX-512. The lanes behind the last image of a batch hold
-zeros.
+The files of this folder that ``_kernels.pyx`` includes work on *lane blocks*: L images whose values
+stand side by side, as an array (C, H, W, L). The same instruction then works on L images at once,
+for any kernel size and any number of channels. L is what one vector register holds: 16 floats where
+there is AVX-512. The lanes behind the last image of a batch hold zeros.
 
 Letters: C channels, H x W pixels; K filters of T = C * R * S taps; P x Q pooled, F = K * P * Q
 features; M classes; L lanes.

@@ -1,7 +1,8 @@
 """The fully connected layers and the loss, on lane blocks.
 
-A weight stands as (M, F), a row for each output, as the rest of the package has it. Where there is
-a hidden layer, what is said of logits here holds for its outputs too.
+A weight stands as (M, F), a row for each output, as the rest of the package has it. What is said of
+logits here holds for the outputs of every linear operation, and what is said of pooled values for
+its inputs.
 """
 
 cdef enum:
@@ -102,16 +103,15 @@ cdef inline void logits1(
 
 
 cdef void lanes_linear_forward(
-    const Linear* linear, const floating* pooled, floating* logits
+    const Prepared* linear, const floating* flat, const floating* pooled, floating* logits
 ) noexcept nogil:
     """pooled (F, L) -> logits (M, L) of one lane block."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef Py_ssize_t F = linear.F, M = linear.M, f, m, l, n
-    cdef const floating* w = <const floating*> linear.weight
-    cdef const floating* bias = <const floating*> linear.bias
+    cdef Py_ssize_t F = linear.T, M = linear.op.K, f, m, l, n
+    cdef const floating* w = flat + linear.op.weight_at
     for m in range(M):
         for l in range(L):
-            logits[m * L + l] = 0 if bias == NULL else bias[m]
+            logits[m * L + l] = 0 if linear.op.bias_at < 0 else flat[linear.op.bias_at + m]
     f = 0
     while f < F:
         n = min(<Py_ssize_t> FEATURE_PIECE, F - f)
@@ -219,12 +219,13 @@ cdef inline void dpooled1(
             d[f * L + l] += w0 * v[l]
 
 
-cdef void linear_backward_row(
-    const Linear* linear, Py_ssize_t feature, Py_ssize_t n, const floating* dlogits, floating* d
+cdef void dpooled_row(
+    const Prepared* linear, const floating* flat, Py_ssize_t feature, Py_ssize_t n,
+    const floating* dlogits, floating* d
 ) noexcept nogil:
     """d[n, L] = the gradient of n pooled values, from feature on, from dlogits (M, L)."""
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), F = linear.F, M = linear.M, m = 0
-    cdef const floating* w = <const floating*> linear.weight + feature
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), F = linear.T, M = linear.op.K, m = 0
+    cdef const floating* w = flat + linear.op.weight_at + feature
     if MANY_REGISTERS and M >= 10:
         dpooled10(w, F, n, dlogits, d)
         m = 10
@@ -236,6 +237,17 @@ cdef void linear_backward_row(
     while m < M:
         dpooled1(w + m * F, n, dlogits + m * L, d)
         m += 1
+
+
+cdef inline void read_gradient(
+    const Source* dout, const floating* flat, Py_ssize_t first, Py_ssize_t n, floating* d
+) noexcept nogil:
+    """d[n, L] = the gradient of n values of an operation's output, from the first one on."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    if dout.values == NULL:
+        dpooled_row(dout.linear, flat, first, n, <const floating*> dout.dlinear, d)
+    else:
+        memcpy(d, <const floating*> dout.values + first * L, n * L * sizeof(floating))
 
 
 cdef inline void halve(floating* a, Py_ssize_t n) noexcept nogil:
@@ -272,15 +284,19 @@ cdef inline void sum_lanes16(floating* a) noexcept nogil:
         halve(a, 16 * L // 16)
 
 
+# n lane blocks of a group: so many values lie between their inputs, and between their gradients.
+cdef struct Kept:
+    Py_ssize_t n, step, dstep
+
+
 cdef inline void dlinear8(
-    const floating* pooled, Py_ssize_t F, const floating* dlogits, Py_ssize_t M, Py_ssize_t n,
-    floating* dw
+    const Kept* kept, const floating* pooled, const floating* dlogits, Py_ssize_t F, floating* dw
 ) noexcept nogil:
-    """dw[2 classes, 4 features] = the sums over the images of n lane blocks."""
+    """dw[2 classes, 4 features] = the sums over the images of some lane blocks."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[8 * MAX_LANES]
     cdef floating d0, d1, x0, x1, x2, x3
-    cdef Py_ssize_t b = 0, l
+    cdef Py_ssize_t b = 0, n = kept.n, l, step = kept.step, dstep = kept.dstep
     fill4(acc, 0)
     fill4(acc + 4 * L, 0)
     while True:
@@ -299,8 +315,8 @@ cdef inline void dlinear8(
             acc[l + 5 * L] += d1 * x1
             acc[l + 6 * L] += d1 * x2
             acc[l + 7 * L] += d1 * x3
-        pooled += F * L
-        dlogits += M * L
+        pooled += step
+        dlogits += dstep
         b += 1
         if b == n:
             break
@@ -311,14 +327,13 @@ cdef inline void dlinear8(
 
 
 cdef inline void dlinear16(
-    const floating* pooled, Py_ssize_t F, const floating* dlogits, Py_ssize_t M, Py_ssize_t n,
-    floating* dw
+    const Kept* kept, const floating* pooled, const floating* dlogits, Py_ssize_t F, floating* dw
 ) noexcept nogil:
     """The same for 8 features: the sums over 16 lanes of 16 accumulators fill one vector."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
     cdef floating acc[16 * MAX_LANES]
     cdef floating d0, d1, x0, x1, x2, x3, x4, x5, x6, x7
-    cdef Py_ssize_t b = 0, l
+    cdef Py_ssize_t b = 0, n = kept.n, l, step = kept.step, dstep = kept.dstep
     fill4(acc, 0)
     fill4(acc + 4 * L, 0)
     fill4(acc + 8 * L, 0)
@@ -351,8 +366,8 @@ cdef inline void dlinear16(
             acc[l + 13 * L] += d1 * x5
             acc[l + 14 * L] += d1 * x6
             acc[l + 15 * L] += d1 * x7
-        pooled += F * L
-        dlogits += M * L
+        pooled += step
+        dlogits += dstep
         b += 1
         if b == n:
             break
@@ -364,7 +379,7 @@ cdef inline void dlinear16(
 
 
 cdef inline floating dlinear1(
-    const floating* pooled, Py_ssize_t F, const floating* dlogits, Py_ssize_t M, Py_ssize_t n
+    const Kept* kept, const floating* pooled, const floating* dlogits
 ) noexcept nogil:
     """The same for one class and one feature."""
     cdef floating acc[MAX_LANES]
@@ -372,42 +387,109 @@ cdef inline floating dlinear1(
     cdef Py_ssize_t b, l, L = VECTOR_BYTES // sizeof(floating)
     for l in range(L):
         acc[l] = 0
-    for b in range(n):
+    for b in range(kept.n):
         for l in range(L):
-            acc[l] += dlogits[b * M * L + l] * pooled[b * F * L + l]
+            acc[l] += dlogits[b * kept.dstep + l] * pooled[b * kept.step + l]
     for l in range(L):
         total += acc[l]
     return total
 
 
-cdef void lanes_linear_backward(
-    const Linear* linear, const floating* pooled, const floating* dlogits, Py_ssize_t n,
-    floating* dw, floating* db
+cdef void dlinear(
+    const Prepared* linear, const Kept* kept, const floating* pooled, const floating* dlogits,
+    floating* dw
 ) noexcept nogil:
-    """dw (M, F) and db (M,), unless NULL, of pooled (n, F, L) and dlogits (n, M, L)."""
+    """dw (M, F) of pooled (n, F, L) and dlogits (n, M, L)."""
     cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef Py_ssize_t F = linear.F, M = linear.M, f = 0, m, b, l, width, pairs
-    cdef floating total
+    cdef Py_ssize_t F = linear.T, M = linear.op.K, f = 0, m, i, width, pairs
     while f < F:
         # So many features at a time, for two classes; what is left over goes one by one.
         width = 8 if MANY_REGISTERS and F - f >= 8 else 4 if F - f >= 4 else 1
         pairs = M // 2 if width > 1 else 0
         for m in range(pairs):
             if MANY_REGISTERS and width == 8:
-                dlinear16(pooled + f * L, F, dlogits + 2 * m * L, M, n, dw + 2 * m * F + f)
+                dlinear16(kept, pooled + f * L, dlogits + 2 * m * L, F, dw + 2 * m * F + f)
             else:
-                dlinear8(pooled + f * L, F, dlogits + 2 * m * L, M, n, dw + 2 * m * F + f)
+                dlinear8(kept, pooled + f * L, dlogits + 2 * m * L, F, dw + 2 * m * F + f)
         for m in range(2 * pairs, M):
-            for b in range(f, f + width):
-                dw[m * F + b] = dlinear1(pooled + b * L, F, dlogits + m * L, M, n)
+            for i in range(f, f + width):
+                dw[m * F + i] = dlinear1(kept, pooled + i * L, dlogits + m * L)
         f += width
-    if db != NULL:
-        for m in range(M):
-            total = 0
-            for b in range(n):
-                for l in range(L):
-                    total += dlogits[(b * M + m) * L + l]
-            db[m] = total
+
+
+cdef void sum_dlogits(
+    const Kept* kept, const floating* dlogits, Py_ssize_t M, floating* db
+) noexcept nogil:
+    """db (M,) = the sums of dlogits (n, M, L)."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), b, m, l
+    cdef floating total
+    for m in range(M):
+        total = 0
+        for b in range(kept.n):
+            for l in range(L):
+                total += dlogits[b * kept.dstep + m * L + l]
+        db[m] = total
+
+
+cdef void linear_forward(
+    const Prepared* linear, const floating* flat, Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """The operation LINEAR, of lane block b."""
+    lanes_linear_forward(
+        linear, flat, <const floating*> input_of(slot, linear.index, b),
+        <floating*> input_of(slot, linear.index + 1, b)
+    )
+
+
+cdef void linear_backward(
+    const Prepared* linear, const floating* flat, Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """The operation LINEAR backward: what comes before it computes its gradient from dlogits.
+
+    Those of the last operation are there already.
+    """
+    cdef floating* dlogits = <floating*> gradient_of(slot, linear.index + 1, b)
+    if slot.dout.linear != NULL:
+        read_gradient(&slot.dout, flat, 0, linear.op.K, dlogits)
+    slot.dout = Source(values=NULL, linear=linear, dlinear=dlogits)
+
+
+cdef void linear_relu_forward(
+    const Prepared* linear, const floating* flat, Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """The operation LINEAR_RELU, of lane block b."""
+    linear_forward(linear, flat, slot, b)
+    lanes_relu(
+        <floating*> input_of(slot, linear.index + 1, b),
+        linear.op.K * (VECTOR_BYTES // sizeof(floating))
+    )
+
+
+cdef void linear_relu_backward(
+    const Prepared* linear, const floating* flat, Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """The operation LINEAR_RELU backward; it is never the last one."""
+    linear_backward(linear, flat, slot, b)
+    lanes_relu_backward(
+        <const floating*> input_of(slot, linear.index + 1, b),
+        linear.op.K * (VECTOR_BYTES // sizeof(floating)),
+        <floating*> gradient_of(slot, linear.index + 1, b)
+    )
+
+
+cdef void linear_collect(
+    const Prepared* linear, Slot* slot, Py_ssize_t n, floating* gradient
+) noexcept nogil:
+    """Put the gradients of a linear operation's parameters, of n lane blocks, into their places."""
+    cdef Py_ssize_t i = linear.index, item = sizeof(floating)
+    cdef Kept kept = Kept(n=n, step=slot.x_step[i] // item, dstep=slot.d_step[i + 1] // item)
+    cdef const floating* dlogits = <const floating*> gradient_of(slot, i + 1, 0)
+    dlinear(
+        linear, &kept, <const floating*> input_of(slot, i, 0), dlogits,
+        gradient + linear.op.weight_at
+    )
+    if linear.op.bias_at >= 0:
+        sum_dlogits(&kept, dlogits, linear.op.K, gradient + linear.op.bias_at)
 
 
 cdef double lanes_cross_entropy(

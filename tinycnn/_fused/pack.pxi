@@ -97,30 +97,63 @@ cdef void pack_values(
             x[i * L + l] = <floating> image[l][i] * scale + shift
 
 
-cdef void pack(
-    const pixel* images, const int64_t* order, Py_ssize_t first, Py_ssize_t count,
-    Py_ssize_t C, Py_ssize_t size, const double* scale, const double* shift,
-    uint32_t* words, floating* x
+cdef inline void pack_plane(
+    const pixel** image, Py_ssize_t size, floating scale, floating shift, uint32_t* words,
+    floating* x
 ) noexcept nogil:
-    """x[c, i, l] = pixel i of channel c of image l, times scale[c], plus shift[c].
+    """x[i, l] = pixel i of image l * scale + shift."""
+    if pixel is uint8_t:
+        pack_bytes(image, size, scale, shift, words, x)
+    else:
+        pack_values(image, size, scale, shift, x)
 
-    The images are those at order[first], order[first + 1], ..., or simply at first, first + 1, ...
-    if order is NULL; count of them, in as many lanes. The other lanes become zero.
+
+cdef void clear_border(const Operation* op, floating* x) noexcept nogil:
+    """x (C, H, W, L) = 0 outside the inner rows and columns."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), W = op.W * L, c, h
+    cdef Py_ssize_t below = op.top + op.inner_H, right = (op.left + op.inner_W) * L
+    for c in range(op.C):
+        fill_zero(x, op.top * W)
+        for h in range(op.top, below):
+            fill_zero(x + h * W, op.left * L)
+            fill_zero(x + h * W + right, W - right)
+        fill_zero(x + below * W, (op.H - below) * W)
+        x += op.H * W
+
+
+cdef void copy_inside(const Operation* op, const floating* plane, floating* x) noexcept nogil:
+    """x (H, W, L) = plane (inner_H, inner_W, L), inside its border."""
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), row = op.inner_W * L, h
+    x += (op.top * op.W + op.left) * L
+    for h in range(op.inner_H):
+        memcpy(x, plane, row * sizeof(floating))
+        x += op.W * L
+        plane += row
+
+
+cdef void pack(
+    const pixel** image, Py_ssize_t count, const Images* images, const Operation* op, Slot* slot,
+    floating* x
+) noexcept nogil:
+    """x[c, h, w, l] = pixel (h, w) of channel c of image l, times scale[c], plus shift[c].
+
+    Lanes from count on become zero. The border of x, if it has one, is left as it is.
     """
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef const pixel* image[MAX_LANES]
-    cdef Py_ssize_t c, i, l, index
-    for l in range(L):
-        index = first + (l if l < count else 0)
-        image[l] = images + (index if order == NULL else order[index]) * C * size
-    for c in range(C):
-        if pixel is uint8_t:
-            pack_bytes(image, size, <floating> scale[c], <floating> shift[c], words, x)
-        else:
-            pack_values(image, size, <floating> scale[c], <floating> shift[c], x)
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), size = op.inner_H * op.inner_W
+    cdef bint border = has_border(op)
+    cdef floating* plane
+    cdef Py_ssize_t c, i, l
+    for c in range(op.C):
+        plane = <floating*> slot.plane if border else x
+        pack_plane(
+            image, size, <floating> images.scale[c], <floating> images.shift[c],
+            <uint32_t*> slot.words, plane
+        )
         for l in range(count, L):
             for i in range(size):
-                x[i * L + l] = 0
+                plane[i * L + l] = 0
+        if border:
+            copy_inside(op, plane, x)
         for l in range(L):
             image[l] += size
-        x += size * L
+        x += op.H * op.W * L

@@ -1,10 +1,11 @@
-"""Whole steps: from images to logits, or to the loss and its gradient, on several threads.
+"""Whole passes: images to outputs, dlogits to gradients, or both at once, on several threads.
 
-Images are worked on in *groups* of a few lane blocks. Within a group each lane block goes all the
-way through the network before the next one starts, so that its maps stay in cache; the gradient of
-the linear layer follows for the group at once. Groups form *chunks*, and each chunk is one task
-with a gradient of its own. How images fall into groups and chunks depends on their number alone,
-and the chunks' gradients are added in order, so the result is the same for any number of threads.
+Images are worked on in *groups* of a few lane blocks. In training, each lane block of a group goes
+all the way through the network and back before the next one starts, so that its maps stay in cache;
+the gradient of the linear operations follows for the group at once. Groups form *chunks*, and each
+chunk is one task with a gradient of its own. How images fall into groups and chunks depends on
+their number alone, and the chunks' gradients are added in order, so the result is the same for any
+number of threads.
 """
 
 cdef enum:
@@ -18,17 +19,17 @@ cdef void divide(Job* job) noexcept nogil:
     Two groups or more are an even number, so that two threads have the same to do, unless one of
     them would be empty.
     """
-    cdef Py_ssize_t L = VECTOR_BYTES // job.item
+    cdef Py_ssize_t L = VECTOR_BYTES // job.net.item
     job.lane_blocks = (job.count + L - 1) // L
-    job.n_groups = (job.lane_blocks + job.group - 1) // job.group
+    job.n_groups = (job.lane_blocks + job.net.group - 1) // job.net.group
     if job.n_groups > 1:
         job.n_groups = min(job.n_groups + job.n_groups % 2, job.lane_blocks)
     job.n_chunks = min(job.n_groups, job.most_chunks)
 
 
-cdef Py_ssize_t group_start(const Job* job, Py_ssize_t g) noexcept nogil:
-    """Count the images before group g: some groups have a lane block more than others."""
-    return min(g * job.lane_blocks // job.n_groups * (VECTOR_BYTES // job.item), job.count)
+cdef Py_ssize_t first_lane_block(const Job* job, Py_ssize_t group) noexcept nogil:
+    """Count the lane blocks before a group: some groups have one more than others."""
+    return group * job.lane_blocks // job.n_groups
 
 
 cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
@@ -52,195 +53,161 @@ cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
     return result
 
 
-cdef void place_image(
-    const Network* net, const pixel* image, const int8_t* move, pixel* padded, pixel* out
-) noexcept nogil:
-    """out (C, H, W) = the image, padded if the network does, moved if move is not NULL."""
-    cdef const Block* block = &net.blocks[0]
-    cdef Py_ssize_t C = block.C, H = block.H, W = block.W, padding = net.padding
-    if padding > 0:
-        padded = out if move == NULL else padded
-        pad_image(image, C, H - 2 * padding, W - 2 * padding, padding, padded)
-        image = padded
-    if move != NULL:
-        move_image(image, C, H, W, move[0], move[1], move[2], out)
-
-
 cdef void pack_lane_block(
-    Job* job, Slot* slot, const pixel* images, Py_ssize_t first, Py_ssize_t count, floating* x
+    const Job* job, Slot* slot, const pixel* pixels, Py_ssize_t first, Py_ssize_t count, floating* x
 ) noexcept nogil:
-    """Pack count images from the first one on, padded and moved if they are to be."""
-    cdef const Block* block = &job.net.blocks[0]
-    cdef const int64_t* order = job.order
-    cdef Py_ssize_t size = block.H * block.W, border = 2 * job.net.padding, l, index
-    cdef Py_ssize_t n_pixels = block.C * (block.H - border) * (block.W - border)
+    """Pack count images from the first one on, moved if they are to be.
+
+    The images are those at order[first], order[first + 1], ..., or simply at first, first + 1, ...
+    if there is no order.
+    """
+    cdef const Images* images = &job.images
+    cdef const Operation* op = &job.net.operations[0].op
+    cdef Py_ssize_t size = op.C * op.inner_H * op.inner_W, l, index
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
+    cdef const pixel* image[MAX_LANES]
     cdef pixel* placed = <pixel*> slot.placed
-    cdef const int8_t* move = NULL
-    if job.moves != NULL or border > 0:
-        for l in range(count):
-            index = first + l if order == NULL else order[first + l]
-            if job.moves != NULL:
-                move = job.moves + 3 * index
-            place_image(
-                &job.net, images + index * n_pixels, move, <pixel*> slot.padded,
-                placed + l * block.C * size
-            )
-        images, order, first = placed, NULL, 0
-    pack(
-        images, order, first, count, block.C, size, job.scale, job.shift, <uint32_t*> slot.words, x
-    )
+    for l in range(L):
+        index = first + (l if l < count else 0)
+        index = index if images.order == NULL else images.order[index]
+        image[l] = pixels + index * size
+        if images.moves != NULL:
+            if l < count:
+                move_image(image[l], op, images.moves + 3 * index, placed + l * size)
+            image[l] = placed + (l if l < count else 0) * size
+    pack(image, count, images, op, slot, x)
 
 
-cdef double load_lane_block(
+cdef void load_lane_block(
     Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, floating* x
 ) noexcept nogil:
-    """Pack count images from the first one on; return the largest absolute value."""
-    cdef const Block* block = &job.net.blocks[0]
-    cdef double bound
-    if job.kind == BYTES:
-        pack_lane_block(job, slot, <const uint8_t*> job.images, first, count, x)
-        return job.bound
-    if job.kind == FLOATS:
-        pack_lane_block(job, slot, <const float*> job.images, first, count, x)
+    """Pack count images from the first one on, and note their largest absolute value."""
+    cdef const Operation* op = &job.net.operations[0].op
+    if job.images.kind == BYTES:
+        pack_lane_block(job, slot, <const uint8_t*> job.images.pixels, first, count, x)
+        slot.bound = job.images.bound
+        return
+    if job.images.kind == FLOATS:
+        pack_lane_block(job, slot, <const float*> job.images.pixels, first, count, x)
     else:
-        pack_lane_block(job, slot, <const double*> job.images, first, count, x)
-    bound = largest(x, block.C * block.H * block.W * (VECTOR_BYTES // sizeof(floating)))
-    if bound != bound:
+        pack_lane_block(job, slot, <const double*> job.images.pixels, first, count, x)
+    slot.bound = largest(x, op.C * op.H * op.W * (VECTOR_BYTES // sizeof(floating)))
+    if slot.bound != slot.bound:
         job.all_finite = False
-    return bound
 
 
 cdef void lane_block_forward(
-    const Network* net, Slot* slot, double bound, Py_ssize_t b, floating* logits
+    Job* job, const floating* flat, Slot* slot, Py_ssize_t first, Py_ssize_t count, Py_ssize_t b
 ) noexcept nogil:
-    """From the packed images to the logits (M, L), as lane block b of its group."""
-    cdef const floating* x = <const floating*> slot.x
-    cdef floating* pooled = NULL
-    cdef floating* hidden
-    cdef Py_ssize_t i, L = VECTOR_BYTES // sizeof(floating)
-    for i in range(net.n_blocks):
-        pooled = <floating*> slot.pooled[i]
-        if i == net.n_blocks - 1:
-            pooled += b * net.blocks[i].K * net.blocks[i].P * net.blocks[i].Q * L
-        block_forward(
-            &net.blocks[i], x, may_overflow(&net.blocks[i], &bound, sizeof(floating)), pooled,
-            <floating*> slot.winner[i]
-        )
-        x = pooled
-    if net.hidden.M > 0:
-        hidden = <floating*> slot.hidden + b * net.hidden.M * L
-        lanes_linear_forward(&net.hidden, x, hidden)
-        lanes_relu(hidden, net.hidden.M * L)
-        x = hidden
-    lanes_linear_forward(&net.linear, x, logits)
+    """From count images, the first one on, to the outputs, as lane block b of its group."""
+    cdef const Prepared* op
+    cdef Py_ssize_t i
+    for i in range(job.n_run):
+        op = &job.net.operations[i]
+        if has_border(&op.op):
+            clear_border(&op.op, <floating*> input_of(slot, i, b))
+    load_lane_block(job, slot, first, count, <floating*> input_of(slot, 0, b))
+    for i in range(job.n_run):
+        op = &job.net.operations[i]
+        if floating is float:
+            float_operations[op.op.kind].forward(op, flat, slot, b)
+        else:
+            double_operations[op.op.kind].forward(op, flat, slot, b)
 
 
 cdef void lane_block_backward(
-    const Network* net, Slot* slot, Py_ssize_t b, const floating* dlogits
+    const Job* job, const floating* flat, Slot* slot, Py_ssize_t b
 ) noexcept nogil:
-    """From the gradient of the logits to that of all conv blocks, added to the slot's dw, dbias."""
-    cdef const Linear* linear = &net.linear
-    cdef const floating* dpooled = NULL
-    cdef floating* dx
-    cdef floating* dhidden
-    cdef Py_ssize_t i, n = net.hidden.M * (VECTOR_BYTES // sizeof(floating))
-    if net.hidden.M > 0:
-        dhidden = <floating*> slot.dhidden + b * n
-        linear_backward_row(linear, 0, net.hidden.M, dlogits, dhidden)
-        lanes_relu_backward(<const floating*> slot.hidden + b * n, n, dhidden)
-        linear, dlogits = &net.hidden, dhidden
-    for i in range(net.n_blocks - 1, 0, -1):
-        dx = <floating*> slot.dpooled[i - 1]
-        later_block_backward(
-            &net.blocks[i], slot, <const floating*> slot.pooled[i - 1],
-            <const floating*> slot.winner[i], dpooled, linear, dlogits, <floating*> slot.dw[i],
-            <floating*> slot.dbias[i], dx
-        )
-        dpooled = dx
-    first_block_backward(
-        &net.blocks[0], <const floating*> slot.x, <const floating*> slot.winner[0], dpooled, linear,
-        dlogits, <floating*> slot.dz, <floating*> slot.dw[0], <floating*> slot.dbias[0]
-    )
+    """From the gradient of the logits to that of all blocks, added to the slot's dw and dbias."""
+    cdef const Prepared* op
+    cdef Py_ssize_t i
+    slot.dout = Source(values=NULL, linear=NULL, dlinear=NULL)
+    for i in range(job.net.n_operations - 1, -1, -1):
+        op = &job.net.operations[i]
+        if floating is float:
+            float_operations[op.op.kind].backward(op, flat, slot, b)
+        else:
+            double_operations[op.op.kind].backward(op, flat, slot, b)
+
+
+cdef void read_dlogits(
+    const Job* job, const floating* dlogits, Py_ssize_t first, Py_ssize_t count, floating* d
+) noexcept nogil:
+    """d (M, L) = dlogits (M, images) of count images, the first one on, and 0 behind them.
+
+    What is next to the subnormal numbers becomes 0, too: see `lanes_cross_entropy`.
+    """
+    cdef Py_ssize_t m, l, L = VECTOR_BYTES // sizeof(floating)
+    cdef floating tiny = 1e-30 if sizeof(floating) == sizeof(float) else 1e-290
+    cdef floating value
+    for m in range(job.net.operations[job.net.n_operations - 1].op.K):
+        for l in range(L):
+            value = dlogits[m * job.count + first + l] if l < count else 0
+            d[m * L + l] = 0 if fabs(value) < tiny else value
 
 
 cdef double group_gradient(
-    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t last, floating* gradient
+    Job* job, const floating* flat, Slot* slot, Py_ssize_t group, floating* gradient
 ) noexcept nogil:
-    """Gradient (n_parameters,) of the images from first to last, and their summed loss."""
-    cdef Network* net = &job.net
-    cdef Block* block
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), M = net.linear.M
-    cdef Py_ssize_t b = 0, i, count
-    cdef floating* logits
-    cdef double bound, loss = 0
-    for i in range(net.n_blocks):
-        block = &net.blocks[i]
-        fill_zero(<floating*> slot.dw[i], dweight_size(block, i, L))
-        fill_zero(<floating*> slot.dbias[i], padded_filters(block) * L)
-    while first < last:
-        count = min(L, last - first)
-        logits = <floating*> slot.logits + b * M * L
-        bound = load_lane_block(job, slot, first, count, <floating*> slot.x)
-        lane_block_forward(net, slot, bound, b, logits)
-        loss += lanes_cross_entropy(&job.loss, logits, M, job.order, first, count)
-        lane_block_backward(net, slot, b, logits)
-        first += L
-        b += 1
-    for i in range(net.n_blocks):
-        block = &net.blocks[i]
-        if i == 0:
-            add_up_taps(block, <const floating*> slot.dw[i], gradient + block.weight_at)
+    """Gradient (n_parameters,) of the images of a group, and their summed loss.
+
+    Where a forward pass has kept its values, its gradient is that of dlogits, and there is no loss.
+    """
+    cdef const Prepared* op
+    cdef Py_ssize_t n = job.net.n_operations
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), first = first_lane_block(job, group)
+    cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, i, start, count
+    cdef floating* dlogits
+    cdef double loss = 0
+    for i in range(n):
+        op = &job.net.operations[i]
+        if op.op.kind == BLOCK:
+            fill_zero(<floating*> slot.dw[i], dweight_size(op, L))
+            fill_zero(<floating*> slot.dbias[i], padded_filters(op) * L)
+    if job.kept != NULL:
+        lay_out_kept(&job.net, slot, job.kept + first * job.kept_bytes)
+    for b in range(n_lane_blocks):
+        start = (first + b) * L
+        count = min(L, job.count - start)
+        dlogits = <floating*> gradient_of(slot, n, b)
+        if job.kept != NULL:
+            read_dlogits(job, <const floating*> job.dlogits, start, count, dlogits)
         else:
-            read_runs(block, <const floating*> slot.dw[i], gradient + block.weight_at)
-        if net.bias:
-            sum_lanes(<floating*> slot.dbias[i], block.K, gradient + block.bias_at)
-    linear_gradients(
-        net, <const floating*> slot.pooled[net.n_blocks - 1], <const floating*> slot.hidden,
-        <const floating*> slot.dhidden, <const floating*> slot.logits, b, gradient
-    )
+            start += job.first
+            lane_block_forward(job, flat, slot, start, count, b)
+            loss += lanes_cross_entropy(
+                &job.loss, dlogits, job.net.operations[n - 1].op.K, job.images.order, start, count
+            )
+        lane_block_backward(job, flat, slot, b)
+    for i in range(n):
+        op = &job.net.operations[i]
+        if floating is float:
+            float_operations[op.op.kind].collect(op, slot, n_lane_blocks, gradient)
+        else:
+            double_operations[op.op.kind].collect(op, slot, n_lane_blocks, gradient)
     return loss
 
 
-cdef void linear_gradients(
-    const Network* net, const floating* pooled, const floating* hidden, const floating* dhidden,
-    const floating* dlogits, Py_ssize_t n, floating* gradient
-) noexcept nogil:
-    """Gradients of the linear layers from n lane blocks, put in their places."""
-    cdef const Linear* linear = &net.hidden
-    if linear.M > 0:
-        lanes_linear_backward(
-            linear, pooled, dhidden, n, gradient + linear.weight_at,
-            gradient + linear.bias_at if net.bias else NULL
-        )
-        pooled = hidden
-    linear = &net.linear
-    lanes_linear_backward(
-        linear, pooled, dlogits, n, gradient + linear.weight_at,
-        gradient + linear.bias_at if net.bias else NULL
-    )
-
-
 cdef void chunk_gradient(
-    Job* job, Py_ssize_t chunk, Py_ssize_t slot_number, floating* out
+    Job* job, const floating* flat, Py_ssize_t chunk, Py_ssize_t slot_number, floating* out
 ) noexcept nogil:
     """Gradient of one chunk of images, summed over its groups in double."""
     cdef Slot slot
     cdef Py_ssize_t first_group = chunk * job.n_groups // job.n_chunks
     cdef Py_ssize_t last_group = (chunk + 1) * job.n_groups // job.n_chunks
-    cdef Py_ssize_t g, i, start, stop, n = job.net.n_parameters
+    cdef Py_ssize_t g, i, n = job.net.n_parameters, last = job.net.n_operations
     cdef floating* gradient
     cdef double* total
     cdef double loss = 0
-    lay_out_slot(
-        &job.net, &slot, job.slots + slot_number * job.slot_bytes, sizeof(floating), job.group, True
-    )
+    lay_out_slot(&job.net, &slot, job.slots + slot_number * job.slot_bytes, True)
+    if job.kept == NULL:
+        # The logits become their gradients where they stand.
+        slot.d[last], slot.d_step[last] = slot.x[last], slot.x_step[last]
     out += chunk * n
     gradient = out if last_group == first_group + 1 else <floating*> slot.gradient
     total = <double*> slot.total
     for g in range(first_group, last_group):
-        start = job.first + group_start(job, g)
-        stop = job.first + group_start(job, g + 1)
-        loss += group_gradient(job, &slot, start, stop, gradient)
+        loss += group_gradient(job, flat, &slot, g, gradient)
         if gradient != out:
             for i in range(n):
                 total[i] = gradient[i] if g == first_group else total[i] + gradient[i]
@@ -268,67 +235,80 @@ cdef void add_chunks(
         first += length
 
 
-cdef void group_outputs(
-    Job* job, Py_ssize_t group, Py_ssize_t slot_number, floating* out
+cdef void write_outputs(
+    const Job* job, const floating* values, Py_ssize_t first, Py_ssize_t count, floating* out
 ) noexcept nogil:
-    """Logits (images, M) or, without output layer, features (images, F) of one group of images."""
+    """Put values (n, L) of count images, the first one on, into their places.
+
+    out is (images, n) or, where values are kept for the backward pass, (n, images): whoever goes on
+    with the logits in NumPy does so a class at a time.
+    """
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i, l
+    cdef Py_ssize_t n = input_bytes(&job.net, job.n_run) // VECTOR_BYTES
+    if job.kept != NULL:
+        for i in range(n):
+            memcpy(out + i * job.count + first, values + i * L, count * sizeof(floating))
+        return
+    for l in range(count):
+        for i in range(n):
+            out[(first + l) * n + i] = values[i * L + l]
+
+
+cdef void group_forward(
+    Job* job, const floating* flat, Py_ssize_t group, Py_ssize_t slot_number, floating* out
+) noexcept nogil:
+    """Outputs of one group of images; what backward needs is kept, if asked for."""
     cdef Slot slot
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), n_blocks = job.net.n_blocks
-    cdef Py_ssize_t n = job.net.linear.M if job.net.linear.M > 0 else job.net.linear.F
-    cdef Py_ssize_t first = group_start(job, group), last = group_start(job, group + 1)
-    cdef Py_ssize_t l, i, count
-    cdef const floating* values
-    cdef double bound
-    lay_out_slot(
-        &job.net, &slot, job.slots + slot_number * job.slot_bytes, sizeof(floating), job.group,
-        False
-    )
-    if job.net.linear.M > 0:
-        values = <const floating*> slot.logits
-    elif job.net.hidden.M > 0:
-        values = <const floating*> slot.hidden
-    else:
-        values = <const floating*> slot.pooled[n_blocks - 1]
-    while first < last:
-        count = min(L, last - first)
-        bound = load_lane_block(job, &slot, job.first + first, count, <floating*> slot.x)
-        lane_block_forward(&job.net, &slot, bound, 0, <floating*> slot.logits)
-        for l in range(count):
-            for i in range(n):
-                out[(first + l) * n + i] = values[i * L + l]
-        first += L
+    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), first = first_lane_block(job, group)
+    cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, start, count
+    lay_out_slot(&job.net, &slot, job.slots + slot_number * job.slot_bytes, False)
+    if job.kept != NULL:
+        lay_out_kept(&job.net, &slot, job.kept + first * job.kept_bytes)
+    for b in range(n_lane_blocks):
+        start = (first + b) * L
+        count = min(L, job.count - start)
+        lane_block_forward(job, flat, &slot, job.first + start, count, b)
+        write_outputs(
+            job, <const floating*> input_of(&slot, job.n_run, b), start, count, out
+        )
 
 
 # What the table has: these find the type of the parameters in the job.
 
 
-cdef void prepare_job(Job* job) noexcept nogil:
+cdef void prepare(Job* job) noexcept nogil:
+    """Divide the images, and bring the parameters into the form in which the kernels want them."""
+    cdef Prepared* op
+    cdef Py_ssize_t i
     divide(job)
-    if job.item == sizeof(float):
-        prepare(&job.net, <const float*> job.flat, job.tables)
-    else:
-        prepare(&job.net, <const double*> job.flat, job.tables)
+    lay_out_tables(&job.net, job.tables)
+    for i in range(job.net.n_operations):
+        op = &job.net.operations[i]
+        if job.net.item == sizeof(float):
+            float_operations[op.op.kind].prepare(op, <const float*> job.flat)
+        else:
+            double_operations[op.op.kind].prepare(op, <const double*> job.flat)
 
 
 cdef void chunk_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
     cdef Job* job = <Job*> data
-    if job.item == sizeof(float):
-        chunk_gradient(job, task, slot, <float*> job.out)
+    if job.net.item == sizeof(float):
+        chunk_gradient(job, <const float*> job.flat, task, slot, <float*> job.out)
     else:
-        chunk_gradient(job, task, slot, <double*> job.out)
+        chunk_gradient(job, <const double*> job.flat, task, slot, <double*> job.out)
 
 
-cdef void outputs_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
+cdef void forward_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
     cdef Job* job = <Job*> data
-    if job.item == sizeof(float):
-        group_outputs(job, task, slot, <float*> job.out)
+    if job.net.item == sizeof(float):
+        group_forward(job, <const float*> job.flat, task, slot, <float*> job.out)
     else:
-        group_outputs(job, task, slot, <double*> job.out)
+        group_forward(job, <const double*> job.flat, task, slot, <double*> job.out)
 
 
 cdef void add_up_chunks(Job* job) noexcept nogil:
     cdef Py_ssize_t n = job.net.n_parameters
-    if job.item == sizeof(float):
+    if job.net.item == sizeof(float):
         add_chunks(<const float*> job.out, job.n_chunks, n, <float*> job.gradient)
     else:
         add_chunks(<const double*> job.out, job.n_chunks, n, <double*> job.gradient)

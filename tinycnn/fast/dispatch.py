@@ -5,7 +5,9 @@ them: v3 has AVX2 and FMA, v4 has AVX-512). Each build is picked before it is im
 importing it may already run an instruction that an older CPU lacks. The higher builds stand in
 folders that are no packages, so that nothing which imports every submodule finds them.
 
-``TINYCNN_CPU_LEVEL`` set to ``baseline``, ``v3`` or ``v4`` overrides the choice, downward only.
+``TINYCNN_CPU_LEVEL`` set to ``baseline``, ``v3`` or ``v4`` overrides the choice, downward only. Set
+to ``reference``, networks are computed layer by layer in plain NumPy: slow, and easy to step
+through.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from typing import Any
 
-from tinycnn import _bindings
+from tinycnn import _bindings, _reference
 
+REFERENCE = "reference"
 LEVELS = ("baseline", "v3", "v4")
 
 # What NumPy's table of CPU features calls the instructions of each level.
@@ -56,22 +60,25 @@ def choose_level() -> str:
     wanted = os.environ.get("TINYCNN_CPU_LEVEL", "")
     if not wanted:
         return supported[-1]
-    if wanted not in supported:
+    if wanted not in (REFERENCE, *supported):
         raise ImportError(
-            f"TINYCNN_CPU_LEVEL: this CPU and installation can run {', '.join(supported)}, "
-            f"got {wanted!r}; unset it to take the best"
+            f"TINYCNN_CPU_LEVEL: this CPU and installation can run {', '.join(supported)} and "
+            f"{REFERENCE}, got {wanted!r}; unset it to take the best"
         )
     return wanted
 
 
 def load_table(level: str) -> object:
-    """Import the build of a level; return the table of its functions, for ``kernels.use``."""
+    """Import the build of a level; return the table of its functions, for ``kernels.use``.
+
+    For the reference that is the baseline: not everything has a twin in NumPy.
+    """
     table: object = importlib.import_module(_module_name(level)).table
     return table
 
 
 def _module_name(level: str) -> str:
-    return "tinycnn._kernels" if level == "baseline" else f"tinycnn._{level}._kernels"
+    return "tinycnn._kernels" if level in ("baseline", REFERENCE) else f"tinycnn._{level}._kernels"
 
 
 def _is_built(level: str) -> bool:
@@ -84,3 +91,6 @@ def _is_built(level: str) -> bool:
 LEVEL = choose_level()
 kernels = _bindings
 kernels.use(load_table(LEVEL))
+
+# Forward and backward of single layers: compiled, or the plain NumPy that says what they mean.
+loops: Any = _reference if LEVEL == REFERENCE else kernels

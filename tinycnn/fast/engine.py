@@ -1,17 +1,233 @@
-"""The fast path; to come."""
+"""The fast path: any number of images through a network, forward, or forward and backward.
+
+It has the methods of :class:`tinycnn.layered.LayeredPath` and computes the same, by the fused
+kernels of ``_fused/``: several images side by side in vector registers, a block's conv, ReLU and
+pool in one pass, groups of images on several threads. Images are read where they stand, bytes as
+bytes, in any order. Results are the same, bit for bit, for any number of threads.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
-from tinycnn.fast.plan import NoPlan
+import numpy as np
+
+from tinycnn._checks import FloatArray
+from tinycnn.architecture import Architecture
+from tinycnn.fast.dispatch import kernels
+from tinycnn.fast.plan import make_plan
+from tinycnn.fast.threads import borrowed_pool, resolve_threads
+from tinycnn.inputs import PIXEL_KINDS, Examples, Inputs, private_examples, readable
+
+# Tasks that a batch is cut into at most; as in _bindings.pyx.
+MAX_CHUNKS = 16
+
+# What `forward` keeps until `backward` of a slab of images.
+SLAB_BYTES = 4 * 2**20
+
+
+# Work space of more than this is not kept from one call to the next.
+SPARE_BYTES = 16 * 2**20
+
+
+class FastState(NamedTuple):
+    """What :meth:`FastPath.backward` needs of :meth:`FastPath.forward`.
+
+    Attributes
+    ----------
+    kept : object
+        Values, winners and parameters of the forward pass, for the kernels alone.
+    n_images : int
+    n_threads : int, optional
+        As in the forward pass.
+    """
+
+    kept: kernels.State
+    n_images: int
+    n_threads: int | None
 
 
 class FastPath:
-    """To come."""
+    """A network's forward and backward pass by the fused kernels.
 
-    def __init__(self, architecture: Any, dtype: Any) -> None:
-        raise NoPlan("no fast operations yet")
+    Parameters
+    ----------
+    architecture : Architecture
+    dtype : float32 or float64
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
+    Attributes
+    ----------
+    slab_images : int
+        How many images to compute at a time where memory is not to grow with their number: what
+        :meth:`forward` keeps of them stays in the cache until :meth:`backward`. It depends on the
+        architecture and the width of the CPU's vectors alone.
+
+    Raises
+    ------
+    NoPlan
+        If the kernels do not have all that the network is made of.
+    """
+
+    def __init__(self, architecture: Architecture, dtype: np.dtype[Any]) -> None:
+        self.architecture = architecture
+        self.dtype = dtype
+        self.plan = make_plan(architecture, dtype)
+        self._spare: tuple[list[kernels.Work], list[kernels.Work]] = ([], [])
+        fitting = SLAB_BYTES // self.plan.kept_bytes * self.plan.lanes
+        self.slab_images = max(fitting // self.plan.group_images, 1) * self.plan.group_images
+
+    def forward(
+        self,
+        flat: FloatArray,
+        inputs: Inputs,
+        n_threads: int | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[FloatArray, FastState]:
+        """Compute the logits (N, n_classes), and keep what :meth:`backward` needs.
+
+        Parameters
+        ----------
+        flat : (n_parameters,)
+            Copied: the backward pass uses the same.
+        inputs : Inputs
+            Of N images, at least 1; as many as fit into memory with all that is kept of them.
+        n_threads : int, optional
+            As many as this process has CPUs by default.
+        rng : numpy.random.Generator, optional
+            Not used: no fast operation is random.
+        """
+        n_images = len(inputs.images)
+        kept = kernels.State(self.plan, flat, n_images)
+        # Class by class: NumPy takes a tenth of the time for their maximum and their sum.
+        logits = np.empty((self.plan.n_classes, n_images), self.dtype)
+        threads = self._threads(n_threads, n_images)
+        with borrowed_pool(threads) as pool, self._borrowed_work(threads, False) as work:
+            kernels.forward(pool, work, kept, _kernel_images(inputs), logits)
+        return logits.T, FastState(kept, n_images, n_threads)
+
+    def backward(self, dlogits: FloatArray, state: FastState) -> FloatArray:
+        """Compute the gradient (n_parameters,), given that of the logits (N, n_classes).
+
+        Raises
+        ------
+        ValueError
+            If dlogits are not as many as the logits, or of another dtype.
+        """
+        threads = min(self._threads(state.n_threads, state.n_images), MAX_CHUNKS)
+        gradient = np.empty(self.plan.n_parameters, self.dtype)
+        with borrowed_pool(threads) as pool, self._borrowed_work(threads, True) as work:
+            kernels.backward(pool, work, state.kept, np.ascontiguousarray(dlogits.T), gradient)
+        return gradient
+
+    def logits(
+        self, flat: FloatArray, inputs: Inputs, n_threads: int | None = None
+    ) -> tuple[FloatArray, bool]:
+        """Compute the logits (N, n_classes), and whether all pixels were finite numbers."""
+        return self._outputs(kernels.logits, self.plan.n_classes, flat, inputs, n_threads)
+
+    def features(
+        self, flat: FloatArray, inputs: Inputs, n_threads: int | None = None
+    ) -> tuple[FloatArray, bool]:
+        """Compute what the last layer sees (N, n_features); else as :meth:`logits`."""
+        return self._outputs(kernels.features, self.plan.n_features, flat, inputs, n_threads)
+
+    def gradients(
+        self, flat: FloatArray, n_threads: int | None = None, label_smoothing: float = 0.0
+    ) -> FastGradients:
+        """Prepare for training: see :class:`FastGradients`."""
+        return FastGradients(self, flat, n_threads, label_smoothing)
+
+    def _outputs(
+        self, compute: Any, width: int, flat: FloatArray, inputs: Inputs, n_threads: int | None
+    ) -> tuple[FloatArray, bool]:
+        outputs = np.empty((len(inputs.images), width), self.dtype)
+        if len(outputs) == 0:
+            return outputs, True
+        threads = self._threads(n_threads, len(outputs))
+        with borrowed_pool(threads) as pool, self._borrowed_work(threads, False) as work:
+            all_finite = compute(pool, work, flat, _kernel_images(inputs), outputs)
+        return outputs, bool(all_finite)
+
+    @contextmanager
+    def _borrowed_work(self, n_threads: int, training: bool) -> Iterator[kernels.Work]:
+        """Lend work space: that of an earlier call, unless another thread is using it."""
+        spare = self._spare[training]
+        try:
+            work = spare.pop()
+        except IndexError:
+            work = None
+        if work is None or work.n_threads < n_threads:
+            work = kernels.Work(self.plan, n_threads, training)
+        yield work
+        if work.nbytes <= SPARE_BYTES:
+            spare[:] = [work]
+
+    def _threads(self, n_threads: int | None, n_images: int) -> int:
+        """Return how many threads have something to do."""
+        return min(resolve_threads(n_threads), math.ceil(n_images / self.plan.group_images))
+
+
+class FastGradients:
+    """Computes the loss and its gradient on one batch after the other; a context manager.
+
+    It holds the threads and all work space, so that a step of training allocates nothing.
+
+    Parameters
+    ----------
+    path : FastPath
+    flat : (n_parameters,)
+        The network's parameters, read anew for each batch.
+    n_threads : int, optional
+        As many as this process has CPUs by default.
+    label_smoothing : float
+        Share of each target that is spread evenly over all classes.
+    """
+
+    def __init__(
+        self, path: FastPath, flat: FloatArray, n_threads: int | None, label_smoothing: float
+    ) -> None:
+        self._path = path
+        self._flat = flat
+        self._label_smoothing = label_smoothing
+        threads = min(resolve_threads(n_threads), MAX_CHUNKS)
+        self._work = kernels.Work(path.plan, threads, True)
+        self._borrowing = borrowed_pool(threads)
+
+    def __enter__(self) -> Self:
+        self._pool = self._borrowing.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._borrowing.__exit__(kind, error, traceback)
+
+    def over(self, examples: Examples, rng: np.random.Generator | None = None) -> kernels.Batches:
+        """Prepare for batches of images in an order; of no use any more when the context ends.
+
+        ``batches.differentiate(first, last)`` gives the mean cross-entropy of the images
+        ``order[first:last]``, its gradient (n_parameters,), which the next call overwrites, and
+        what these images weigh; without arguments, those of all images in the order.
+
+        The mean is weighted if the images are; where the weights add up to 0, or next to it, loss
+        and gradient are 0. Each image weighs 1 by default.
+        """
+        inputs, labels, order, weights, moves = private_examples(
+            examples, self._path.plan.n_classes
+        )
+        taken = kernels.Examples(_kernel_images(inputs), labels, order, weights, moves)
+        return kernels.Batches(self._pool, self._work, self._flat, taken, self._label_smoothing)
+
+
+def _kernel_images(inputs: Inputs) -> kernels.Images:
+    """Hand images over to the kernels: copied only if those cannot read them as they are."""
+    images = np.ascontiguousarray(readable(inputs.images))
+    pixels = images.reshape(-1).view(np.uint8)
+    return kernels.Images(pixels, PIXEL_KINDS[images.dtype], inputs.scale, inputs.shift)

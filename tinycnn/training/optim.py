@@ -230,9 +230,9 @@ class SGD(Optimizer):
         if self.momentum:
             numbers = (lr, self.momentum, self.weight_decay, self.nesterov)
             velocity = self._sums["velocity"]
-            _run(kernels.momentum_step, flat, gradient, scratch, velocity, *numbers)
+            _run(kernels.momentum_step, flat, gradient, scratch, (velocity, numbers))
         else:
-            _run(kernels.sgd_step, flat, gradient, scratch, lr, self.weight_decay)
+            _run(kernels.sgd_step, flat, gradient, scratch, ((lr, self.weight_decay),))
 
 
 class Adam(Optimizer):
@@ -308,7 +308,7 @@ class Adam(Optimizer):
         # sqrt(square_weight) so that each value is divided once.
         numbers = (lr * root / weight, beta, square_beta, self.eps * root, *self._decay(lr))
         sums = (self._sums["gradient_sum"], self._sums["square_sum"])
-        _run(kernels.adam_step, flat, gradient, scratch, *sums, *numbers)
+        _run(kernels.adam_step, flat, gradient, scratch, (*sums, numbers))
 
     def _decay(self, lr: float) -> tuple[float, float]:
         """Return the penalty's factor, and that of the parameters themselves in a step."""
@@ -365,14 +365,14 @@ def _run(
     flat: FloatArray,
     gradient: FloatArray,
     scratch: FloatArray,
-    *arguments: Any,
+    arguments: tuple[Any, ...],
 ) -> None:
     """Do a step by a kernel, on copies if it cannot take the arrays as they are."""
     if _are_plain(flat, gradient):
-        kernel(flat.itemsize, flat, gradient, *arguments)
+        kernel(flat, gradient, *arguments)
     else:
         scratch[...] = flat
-        kernel(flat.itemsize, scratch, gradient.copy(), *arguments)
+        kernel(scratch, gradient.copy(), *arguments)
         flat[...] = scratch
 
 

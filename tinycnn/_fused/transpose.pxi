@@ -32,11 +32,18 @@ cdef void split_lanes(
             y += step
 
 
+# Maps (C, size) of n values.
+cdef struct Maps:
+    Py_ssize_t size, n
+
+
 cdef void join_lanes(
-    const floating* images, Py_ssize_t size, Py_ssize_t n, Py_ssize_t step, floating* lanes
+    const floating* images, Py_ssize_t step, const Maps* maps, Py_ssize_t at, Py_ssize_t n,
+    floating* lanes
 ) noexcept nogil:
-    """images (L, size, C) -> lanes (C, size, L): the way back."""
-    cdef Py_ssize_t i, j, l, at = 0, L = VECTOR_BYTES // sizeof(floating)
+    """images (L, size, C) -> lanes (C, size, L): the way back, for n values from position `at` on.
+    """
+    cdef Py_ssize_t i, j, l, L = VECTOR_BYTES // sizeof(floating)
     cdef floating a[8 * MAX_LANES]
     cdef const floating* x
     for i in range((n + 7) // 8):
@@ -51,7 +58,7 @@ cdef void join_lanes(
         for j in range(min(<Py_ssize_t> 8, n - 8 * i)):
             for l in range(L):
                 lanes[at * L + l] = a[j * L + l]
-            at = next_value(at, size, n)
+            at = next_value(at, maps.size, maps.n)
 
 
 cdef void copy_images(

@@ -1,0 +1,202 @@
+"""Passes through a network: forward, backward, and both at once on one batch after the other.
+
+Included in ``_bindings.pyx``.
+"""
+
+
+def logits(
+    Pool pool not None, Work work not None, flat, Images images not None, out, /
+):
+    """Fill out (N, n_classes) with the images' logits; return whether all pixels were finite."""
+    return run_outputs(pool, work, flat, images, out, work.plan.net.n_operations)
+
+
+def features(
+    Pool pool not None, Work work not None, flat, Images images not None, out, /
+):
+    """Fill out (N, n_features) with what the last operation sees; else as `logits`."""
+    return run_outputs(pool, work, flat, images, out, work.plan.net.n_operations - 1)
+
+
+cdef bint run_outputs(
+    Pool pool, Work work, flat, Images images, out, Py_ssize_t n_run
+) except -1:
+    cdef Plan plan = work.plan
+    cdef Py_ssize_t width = plan.n_features if n_run < plan.net.n_operations else plan.n_classes
+    cdef Job job
+    work.enter(&job)
+    job.flat = floats_of(flat, plan.n_parameters, plan.item, 0)
+    job.count = images.enter(&job)
+    job.n_run = n_run
+    job.out = floats_of(out, job.count * width, plan.item, PyBUF_WRITABLE)
+    with nogil:
+        kernels.prepare(&job)
+        pool.run(kernels.group_forward, &job, job.n_groups, work.n_threads)
+    return job.all_finite
+
+
+@final
+cdef class State:
+    """What a forward pass keeps for the backward pass: values, winners, and the parameters.
+
+    Parameters
+    ----------
+    plan : Plan
+    flat : (n_parameters,)
+        Copied: the backward pass uses these.
+    n_images : int
+    """
+
+    cdef Plan plan
+    cdef Py_ssize_t n_images
+    cdef bint filled
+    cdef char* memory
+    cdef char* flat
+    cdef char* kept
+    cdef readonly Py_ssize_t nbytes
+
+    def __cinit__(self, Plan plan not None, flat, Py_ssize_t n_images, /):
+        cdef void* parameters = floats_of(flat, plan.n_parameters, plan.item, 0)
+        cdef Py_ssize_t flat_bytes = aligned(plan.n_parameters * plan.item)
+        cdef Py_ssize_t lane_blocks = (n_images + plan.lanes - 1) // plan.lanes
+        if n_images < 1 or lane_blocks > (PY_SSIZE_T_MAX - flat_bytes) // plan.kept_bytes - 1:
+            raise ValueError(f"a state of {n_images} images")
+        self.plan, self.n_images, self.filled = plan, n_images, False
+        self.nbytes = ALIGNMENT + flat_bytes + lane_blocks * plan.kept_bytes
+        self.memory = plan.take_memory(&self.nbytes)
+        if self.memory == NULL:
+            raise MemoryError(
+                f"{n_images} images need {self.nbytes} bytes until the backward pass; take fewer "
+                "at a time"
+            )
+        self.flat = first_aligned(self.memory)
+        self.kept = self.flat + flat_bytes
+        memcpy(self.flat, parameters, plan.n_parameters * plan.item)
+
+    def __dealloc__(self):
+        if self.plan is None:  # cleared before, in a cycle of garbage
+            PyMem_Free(self.memory)
+        elif self.memory != NULL:
+            self.plan.give_memory(self.memory, self.nbytes)
+
+    cdef void enter(self, Job* job) noexcept:
+        """Tell a job where everything is."""
+        job.flat = self.flat
+        job.count = self.n_images
+        job.kept = self.kept
+        job.kept_bytes = self.plan.kept_bytes
+
+
+def forward(
+    Pool pool not None, Work work not None, State state not None, Images images not None, out, /
+):
+    """Fill out (n_classes, N) with the images' logits, and the state with what `backward` needs.
+
+    Return whether all pixels were finite.
+    """
+    cdef Plan plan = work.plan
+    cdef Job job
+    work.enter(&job)
+    state.enter(&job)
+    if state.plan is not plan or images.enter(&job) != state.n_images:
+        raise ValueError(f"the state is one of {state.n_images} images, or of another plan")
+    job.out = floats_of(out, state.n_images * plan.n_classes, plan.item, PyBUF_WRITABLE)
+    with nogil:
+        kernels.prepare(&job)
+        pool.run(kernels.group_forward, &job, job.n_groups, work.n_threads)
+    state.filled = True
+    return job.all_finite
+
+
+def backward(
+    Pool pool not None, Work work not None, State state not None, dlogits, gradient, /
+):
+    """Fill gradient (n_parameters,), given dlogits (n_classes, N)."""
+    cdef Plan plan = work.plan
+    cdef Job job
+    if state.plan is not plan or not state.filled:
+        raise ValueError("needs a state of the same plan that `forward` has filled")
+    work.enter(&job)
+    work.enter_gradient(&job, gradient)
+    state.enter(&job)
+    job.dlogits = floats_of(dlogits, state.n_images * plan.n_classes, plan.item, 0)
+    with nogil:
+        work.add_gradients(&job, pool)
+
+
+@final
+cdef class Batches:
+    """Labelled images in an order, and the loss of a network on one batch of them after the other.
+
+    All that stays the same is taken apart once: a step of training takes a few hundred
+    microseconds, and handling so many arguments would take ten of them. It keeps the arrays, since
+    it remembers where they stand, and reads them anew for each batch: the parameters change in
+    between.
+
+    Parameters
+    ----------
+    pool : Pool
+    work : Work
+        For training.
+    flat : (n_parameters,)
+    examples : Examples
+    smoothing : float
+        Share of each target that is spread evenly over all classes.
+    """
+
+    cdef Job job
+    cdef Pool pool
+    cdef Work work
+    cdef Examples examples
+    cdef object flat
+    cdef object gradient
+    cdef Py_ssize_t n_images  # in the order
+
+    def __cinit__(
+        self, Pool pool not None, Work work not None, flat, Examples examples not None,
+        double smoothing, /
+    ):
+        cdef Plan plan = work.plan
+        self.pool, self.work, self.flat, self.examples = pool, work, flat, examples
+        self.gradient = flat.copy()
+        work.enter(&self.job)
+        work.enter_gradient(&self.job, self.gradient)
+        self.job.flat = floats_of(flat, plan.n_parameters, plan.item, 0)
+        self.n_images = examples.enter(&self.job)
+        self.job.loss.smoothing = smoothing
+
+    def differentiate(self, Py_ssize_t first=0, Py_ssize_t last=PY_SSIZE_T_MAX, /):
+        """Return the mean loss of images first to last, its gradient, and their total weight.
+
+        The gradient (n_parameters,) is overwritten by the next call. The mean is weighted if the
+        images are; where the weights add up to 0, or next to it, loss and gradient are 0.
+        """
+        cdef Job* job = &self.job
+        cdef double weight, loss = 0
+        cdef Py_ssize_t c
+        if not 0 <= first < min(last, self.n_images):
+            raise IndexError(
+                f"first, last: a batch must begin among the {self.n_images} images of the order, "
+                f"and before it ends, got {first}, {last}"
+            )
+        job.first = first
+        job.count = min(last, self.n_images) - first
+        with nogil:
+            weight = total_weight(job)
+            job.loss.scale = 1 / weight if weight >= DBL_MIN else 0
+            self.work.add_gradients(job, self.pool)
+        for c in range(job.n_chunks):
+            loss += job.losses[c]
+        return job.loss.scale * loss, self.gradient, weight
+
+
+cdef double total_weight(const Job* job) noexcept nogil:
+    """Add up the weights of a job's images: how many there are, if each counts the same."""
+    cdef const double* weights = job.loss.weights
+    cdef double total = 0
+    cdef Py_ssize_t i
+    if weights == NULL:
+        return job.count
+    for i in range(job.first, job.first + job.count):
+        total += weights[i if job.images.order == NULL else job.images.order[i]]
+    return total

@@ -1,0 +1,301 @@
+"""A plan that has been checked, images and examples as the kernels read them, and work space.
+
+Included in ``_bindings.pyx``.
+"""
+
+
+@final
+cdef class Plan:
+    """Operations, and the memory that they take.
+
+    Parameters
+    ----------
+    rows : array of Operation
+    n_parameters : int
+    item : int
+        Bytes of a parameter: 4 or 8.
+    group_images, group_bytes : int
+        Images in a group, at most, and bytes of the linear operations' inputs for them.
+
+    Attributes
+    ----------
+    group_images : int
+        Images in a group, at most: whole lane blocks.
+    kept_bytes : int
+        What a forward pass keeps of a lane block.
+    """
+
+    cdef Network net
+    cdef Needs needs
+    # The memory of the last state that is no longer used, and a lock for whoever takes or gives it:
+    # fresh memory costs as much as a forward pass, since the system hands it out page by page.
+    cdef PyThread_type_lock spare_lock
+    cdef char* spare
+    cdef Py_ssize_t spare_bytes
+    cdef readonly Py_ssize_t item, lanes, n_parameters, n_classes, n_features
+    cdef readonly Py_ssize_t group_images, kept_bytes
+
+    def __cinit__(
+        self, const Operation[::1] rows not None, Py_ssize_t n_parameters, Py_ssize_t item,
+        Py_ssize_t group_images, Py_ssize_t group_bytes, /
+    ):
+        cdef Network* net = &self.net
+        cdef Py_ssize_t i, lane_block_bytes = 0, n = rows.shape[0]
+        if not 0 < n <= MAX_OPERATIONS or item not in (4, 8):
+            raise ValueError(f"a plan of {n} operations on floats of {item} bytes")
+        net.n_operations, net.n_parameters, net.item = n, n_parameters, item
+        self.item, self.lanes, self.n_parameters = item, lane_count(item), n_parameters
+        for i in range(n):
+            prepare_row(net, i, rows[i])
+            if rows[i].kind != BLOCK:
+                lane_block_bytes += net.operations[i].T * kernels.vector_bytes
+        if rows[n - 1].kind != LINEAR:
+            raise ValueError("a plan ends with LINEAR")
+        net.group = max(
+            min(group_images // self.lanes, group_bytes // lane_block_bytes), <Py_ssize_t> 1
+        )
+        self.group_images = net.group * self.lanes
+        self.n_classes, self.n_features = rows[n - 1].K, net.operations[n - 1].T
+        kernels.memory_needs(net, &self.needs)
+        self.kept_bytes = self.needs.kept
+        self.spare = NULL
+        self.spare_bytes = 0
+        self.spare_lock = PyThread_allocate_lock()
+
+    def __dealloc__(self):
+        PyMem_Free(self.spare)
+        if self.spare_lock != NULL:
+            PyThread_free_lock(self.spare_lock)
+
+    cdef char* take_memory(self, Py_ssize_t* n_bytes) noexcept:
+        """Return so many bytes of memory, or NULL; n_bytes becomes what there is of it."""
+        cdef char* memory = NULL
+        if PyThread_acquire_lock(self.spare_lock, NOWAIT_LOCK):
+            if self.spare_bytes >= n_bytes[0]:
+                memory, n_bytes[0] = self.spare, self.spare_bytes
+                self.spare = NULL
+                self.spare_bytes = 0
+            PyThread_release_lock(self.spare_lock)
+        return <char*> PyMem_Malloc(n_bytes[0]) if memory == NULL else memory
+
+    cdef void give_memory(self, char* memory, Py_ssize_t n_bytes) noexcept:
+        """Take memory back; what is kept of it is not much."""
+        cdef char* superfluous = memory
+        if n_bytes <= SPARE_BYTES and PyThread_acquire_lock(self.spare_lock, NOWAIT_LOCK):
+            superfluous = self.spare
+            self.spare = memory
+            self.spare_bytes = n_bytes
+            PyThread_release_lock(self.spare_lock)
+        PyMem_Free(superfluous)
+
+
+cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
+    """Enter row i of a plan, and check that it fits what comes before."""
+    cdef Prepared* row = &net.operations[i]
+    cdef Prepared* before = &net.operations[i - 1] if i > 0 else NULL
+    cdef Py_ssize_t windows
+    cdef bint fits = (
+        min(op.C, op.inner_H, op.inner_W, op.K) > 0 and min(op.top, op.left) >= 0
+        and op.top + op.inner_H <= op.H and op.left + op.inner_W <= op.W
+    )
+    row.op = op
+    row.index = i
+    row.out_top = row.out_left = 0
+    row.out_H, row.out_W = op.P, op.Q
+    if op.kind == BLOCK:
+        windows = min((op.H - op.R + 1) // 2 - op.P, (op.W - op.S + 1) // 2 - op.Q)
+        fits = fits and min(op.R, op.S, op.P, op.Q) > 0 and windows >= 0
+        row.T = op.C * op.R * op.S
+    else:
+        fits = fits and op.kind in (LINEAR, LINEAR_RELU) and op.P == op.Q == 1
+        fits = fits and op.H == op.inner_H and op.W == op.inner_W
+        row.T = op.C * op.H * op.W
+    fits = fits and 0 <= op.weight_at <= net.n_parameters - op.K * row.T
+    fits = fits and -1 <= op.bias_at <= net.n_parameters - op.K
+    if before != NULL and op.kind == BLOCK:
+        fits = fits and before.op.kind == BLOCK
+    if before != NULL:
+        fits = fits and op.C * op.inner_H * op.inner_W == before.op.K * before.op.P * before.op.Q
+        fits = fits and (op.inner_W == before.op.Q or op.kind != BLOCK)
+        fits = fits and (op.inner_H == before.op.P or op.kind != BLOCK)
+        if op.kind == BLOCK:
+            before.out_H, before.out_W = op.H, op.W
+            before.out_top, before.out_left = op.top, op.left
+    if not fits:
+        raise ValueError(f"row {i} of the plan does not fit: {op}")
+    return 0
+
+
+@final
+cdef class Images:
+    """Images as the kernels read them.
+
+    Parameters
+    ----------
+    pixels : bytes of all images
+        As an array of uint8, C-contiguous.
+    kind : int
+        PixelKind of the pixels.
+    scale, shift : (C,)
+        The network sees ``pixel * scale + shift``, channel by channel.
+    """
+
+    cdef const uint8_t[::1] pixels
+    cdef const double[::1] scale
+    cdef const double[::1] shift
+    cdef int kind
+
+    def __cinit__(
+        self, const uint8_t[::1] pixels not None, int kind, const double[::1] scale not None,
+        const double[::1] shift not None, /
+    ):
+        if kind not in (BYTES, FLOATS, DOUBLES) or scale.shape[0] != shift.shape[0]:
+            raise ValueError(f"pixels of kind {kind}, {len(scale)} scales, {len(shift)} shifts")
+        self.pixels, self.kind, self.scale, self.shift = pixels, kind, scale, shift
+
+    cdef Py_ssize_t enter(self, Job* job) except -1:
+        """Tell a job where the images are; return how many they are."""
+        cdef const Operation* op = &job.net.operations[0].op
+        cdef ImageFields* fields = &job.images
+        cdef Py_ssize_t c, n, pixel = 1, size = op.C * op.inner_H * op.inner_W
+        if self.kind != BYTES:
+            pixel = sizeof(float) if self.kind == FLOATS else sizeof(double)
+        n = self.pixels.shape[0] // (pixel * size)
+        if self.pixels.shape[0] != n * pixel * size or self.scale.shape[0] != op.C or n == 0:
+            raise ValueError(
+                f"{self.pixels.shape[0]} bytes are no images of {op.C} channels of {op.inner_H} x "
+                f"{op.inner_W} pixels of {pixel} bytes"
+            )
+        fields.pixels = &self.pixels[0]
+        fields.order = NULL
+        fields.moves = NULL
+        fields.scale = &self.scale[0]
+        fields.shift = &self.shift[0]
+        fields.kind = <PixelKind> self.kind
+        fields.bound = 0
+        for c in range(op.C):
+            fields.bound = max(
+                fields.bound, fabs(self.shift[c]), fabs(255 * self.scale[c] + self.shift[c])
+            )
+        job.all_finite = True
+        return n
+
+
+@final
+cdef class Examples:
+    """Labelled images to learn from; labels, weights and moves are of all images.
+
+    It trusts what the arrays say: labels that are classes, an order of numbers of images.
+    """
+
+    cdef Images images
+    cdef const int64_t[::1] labels
+    cdef const int64_t[::1] order
+    cdef const double[::1] weights
+    cdef const int8_t[:, ::1] moves
+
+    def __cinit__(
+        self, Images images not None, const int64_t[::1] labels not None,
+        const int64_t[::1] order, const double[::1] weights, const int8_t[:, ::1] moves, /
+    ):
+        self.images, self.labels, self.order = images, labels, order
+        self.weights, self.moves = weights, moves
+
+    cdef Py_ssize_t enter(self, Job* job) except -1:
+        """Tell a job where everything is; return how many images are in the order."""
+        cdef Py_ssize_t n = self.images.enter(job)
+        if (
+            self.labels.shape[0] != n
+            or self.weights is not None and self.weights.shape[0] != n
+            or self.moves is not None and (self.moves.shape[0] != n or self.moves.shape[1] != 3)
+        ):
+            raise ValueError(f"{n} images need as many labels, weights and rows of 3 moves")
+        job.loss.labels = &self.labels[0]
+        job.loss.weights = NULL
+        if self.weights is not None:
+            job.loss.weights = &self.weights[0]
+        if self.moves is not None:
+            job.images.moves = &self.moves[0, 0]
+        if self.order is None:
+            return n
+        if self.order.shape[0] == 0:
+            raise ValueError("the order must name at least one image")
+        job.images.order = &self.order[0]
+        return self.order.shape[0]
+
+
+@final
+cdef class Work:
+    """Work space for a number of threads; used by one call at a time.
+
+    Parameters
+    ----------
+    plan : Plan
+    n_threads : int
+    training : bool
+        Without it, the space serves forward passes alone.
+
+    Attributes
+    ----------
+    nbytes : int
+    """
+
+    cdef Plan plan
+    cdef readonly Py_ssize_t n_threads, nbytes
+    cdef readonly bint training
+    cdef Py_ssize_t slot_bytes
+    cdef char* memory
+    cdef char* tables
+    cdef char* slots
+    cdef char* chunks  # (MAX_CHUNKS, n_parameters)
+    cdef double* losses  # (MAX_CHUNKS,)
+
+    def __cinit__(self, Plan plan not None, Py_ssize_t n_threads, bint training, /):
+        cdef const Network* net = &plan.net
+        cdef Py_ssize_t table_bytes = aligned(plan.needs.tables), loss_bytes, chunk_bytes
+        if n_threads < 1:
+            raise ValueError(f"needs a thread, got {n_threads}")
+        self.plan, self.n_threads, self.training = plan, n_threads, training
+        self.slot_bytes = aligned(plan.needs.training if training else plan.needs.predicting)
+        loss_bytes = MAX_CHUNKS * sizeof(double) if training else 0
+        chunk_bytes = MAX_CHUNKS * net.n_parameters * net.item if training else 0
+        self.nbytes = ALIGNMENT + table_bytes + n_threads * self.slot_bytes
+        self.nbytes += loss_bytes + chunk_bytes
+        # Zeros in training: what stands behind the last filter is multiplied too, though nobody
+        # reads the product, and what was there before might be subnormal numbers, which are slow.
+        self.memory = <char*> (
+            PyMem_Calloc(self.nbytes, 1) if training else PyMem_Malloc(self.nbytes)
+        )
+        if self.memory == NULL:
+            raise MemoryError(f"no {self.nbytes} bytes of work space")
+        self.tables = first_aligned(self.memory)
+        self.slots = self.tables + table_bytes
+        self.losses = <double*> (self.slots + n_threads * self.slot_bytes)
+        self.chunks = <char*> self.losses + loss_bytes
+
+    def __dealloc__(self):
+        PyMem_Free(self.memory)
+
+    cdef void enter(self, Job* job) noexcept:
+        """Tell a job its network, and where to work."""
+        memset(job, 0, sizeof(Job))
+        job.net = self.plan.net
+        job.n_run = job.net.n_operations
+        job.tables, job.slots, job.slot_bytes = self.tables, self.slots, self.slot_bytes
+
+    cdef int enter_gradient(self, Job* job, gradient) except -1:
+        """Tell a job where its gradient is to go."""
+        if not self.training:
+            raise ValueError("needs work space for training")
+        job.gradient = floats_of(gradient, job.net.n_parameters, job.net.item, PyBUF_WRITABLE)
+        job.most_chunks = MAX_CHUNKS
+        job.losses = self.losses
+        return 0
+
+    cdef void add_gradients(self, Job* job, Pool pool) noexcept nogil:
+        """Compute the gradients of a job's images, chunk by chunk, and their sum."""
+        kernels.prepare(job)
+        job.out = self.chunks if job.n_chunks > 1 else job.gradient
+        pool.run(kernels.chunk_gradient, job, job.n_chunks, self.n_threads)
+        if job.n_chunks > 1:
+            kernels.add_chunks(job)
