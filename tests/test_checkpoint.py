@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -193,9 +194,9 @@ def test_threads_and_progress_may_be_others(tmp_path, data, capsys):
     resumed = outcome(data, path, "momentum", resume=True, n_threads=2, verbose=True)
     whole.assert_same(resumed)
     shown = capsys.readouterr().err
-    assert "18/18" in shown  # 3 batches an epoch
-    assert "12/18" in shown
-    assert "1/18" not in shown.replace("11/18", "")
+    batches = [int(n) for n in re.findall(r"(\d+)/18", shown)]  # 3 an epoch
+    assert max(batches) == 18
+    assert min(batches) >= 12
 
 
 def test_without_schedule_more_epochs_may_follow(tmp_path, data):

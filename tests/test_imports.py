@@ -48,7 +48,7 @@ IN_ORDER = """
     sklearn.layout sklearn.threads sklearn.translation sklearn.reading sklearn.predicting
     sklearn.classifier sklearn
 
-    export.pytorch export.safetensors export.onnx
+    export.pytorch export.safetensors export.onnx export.html.page export.html
     export.c.text export.c.plan export.c.functions export.c.source export.c.files export.c
     export
 
