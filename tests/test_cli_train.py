@@ -266,7 +266,7 @@ def test_labels_in_names(tmp_path, rng, capsys):
     images, labels = halves(30, rng)
     folder = save_pictures(tmp_path, images, labels).joinpath("flat")
     folder.mkdir()
-    for label, name in enumerate(("left", "right")):
+    for name in ("left", "right"):
         for i, file in enumerate(sorted((tmp_path / name).iterdir())):
             file.rename(folder / f"{name}.{i}.png")
         (tmp_path / name).rmdir()

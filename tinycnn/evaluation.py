@@ -115,8 +115,9 @@ class Evaluation:
             cautions.append(f"all test images are of one class, {name}: others are not measured")
         elif not self.beats_majority:
             cautions.append(
-                f"not clearly better than always answering {self.class_names[self.majority_class]}, "
-                f"which is right in {self.majority_share:.1%}"
+                "not clearly better than always answering "
+                f"{self.class_names[self.majority_class]}, which is right in "
+                f"{self.majority_share:.1%}"
             )
         few = np.flatnonzero((self.class_counts < FEW_IMAGES) & (self.class_counts > 0))
         if len(few):

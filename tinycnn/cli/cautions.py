@@ -29,8 +29,8 @@ def cautions_about_training(run: Run, trained: Trained, learned: Evaluation) -> 
         cautions.append("the network was not trained: --epochs 0")
     elif _is_no_better(learned):
         cautions.append(
-            f"the network has learned next to nothing: it is right in {learned.accuracy:.1%} of its "
-            f"training images, always answering {learned.class_names[learned.majority_class]} in "
+            "the network has learned next to nothing: it is right in "
+            f"{learned.accuracy:.1%} of its training images, always answering {learned.class_names[learned.majority_class]} in "
             f"{learned.majority_share:.1%}; try another --lr than {run.options.lr:g}, or more "
             "--epochs"
         )
