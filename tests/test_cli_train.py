@@ -352,6 +352,16 @@ def test_dim_images_of_16_bits_keep_their_levels(tmp_path, rng, capsys):
     assert load_notes(tmp_path / "m.npz")["dtype"] == "uint16"
 
 
+def test_a_class_without_images_is_said(tmp_path, rng, capsys):
+    images, labels = halves(40, rng)
+    names = np.array(["left", "middle", "right"])
+    np.savez(tmp_path / "d.npz", images=images, labels=labels * 2, class_names=names)
+    assert run("train", tmp_path / "d.npz", "-o", tmp_path / "m.npz", *QUICK) == 0
+    output = capsys.readouterr().out
+    assert "careful: no training images, so never the answer: middle" in output
+    assert "careful: middle: no test images, so nothing is known about them" in output
+
+
 def test_one_class_is_nothing_to_tell_apart(tmp_path, rng, capsys):
     images, _ = halves(20, rng)
     np.savez(tmp_path / "d.npz", images=images, labels=np.zeros(20, int))

@@ -122,12 +122,12 @@ class Evaluation:
         few = np.flatnonzero((self.class_counts < FEW_IMAGES) & (self.class_counts > 0))
         if len(few):
             cautions.append(
-                f"{_listed([self.class_names[label] for label in few])}: fewer than {FEW_IMAGES} "
+                f"{listed([self.class_names[label] for label in few])}: fewer than {FEW_IMAGES} "
                 "test images, too few to tell the accuracy of a class"
             )
         missing = np.flatnonzero(self.class_counts == 0)
         if len(missing) and len(present) > 1:
-            names = _listed([self.class_names[label] for label in missing])
+            names = listed([self.class_names[label] for label in missing])
             cautions.append(f"{names}: no test images, so nothing is known about them")
         return cautions
 
@@ -218,7 +218,7 @@ def wilson_interval(n_right: int, n_images: int) -> tuple[float, float]:
     return max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
     """Join names, of many only the first."""
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more classes"

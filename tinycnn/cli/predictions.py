@@ -33,7 +33,7 @@ class Prediction(NamedTuple):
 
 
 class Writer:
-    """Base of all writers: writes predictions one by one; collects text and hands it on when it is flushed.
+    """Base of all writers: takes predictions one by one, and hands text on when it is flushed.
 
     Parameters
     ----------
