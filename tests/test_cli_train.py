@@ -57,10 +57,10 @@ def test_progress_goes_to_stderr_a_line_an_epoch(tmp_path, data, capsys):
     assert len(re.findall(r"epoch \d/3  loss [\d.]+  [\d.]+ s\n", capsys.readouterr().err)) == 3
 
 
-def test_train_on_the_bundled_digits_reaches_97_percent(tmp_path, capsys):
+def test_train_on_the_bundled_digits_reaches_97_5_percent(tmp_path, capsys):
     assert run("train", "-q", "-o", tmp_path / "digits.npz") == 0
     accuracy = re.search(r"test accuracy ([\d.]+)%", capsys.readouterr().out)[1]
-    assert float(accuracy) >= 97
+    assert float(accuracy) >= 97.5
 
 
 @pytest.mark.parametrize("names", [("photos", "m.npz"), ("my photos; ls", "my model's.npz")])
