@@ -350,6 +350,8 @@ def test_dim_images_of_16_bits_keep_their_levels(tmp_path, rng, capsys):
     assert "test accuracy 100.00%" in output
     assert "nearly constant" not in output
     assert load_notes(tmp_path / "m.npz")["dtype"] == "uint16"
+    assert run("info", tmp_path / "m.npz") == 0
+    assert "uint16, on the scale of the training images" in capsys.readouterr().out
 
 
 def test_a_class_without_images_is_said(tmp_path, rng, capsys):

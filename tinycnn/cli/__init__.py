@@ -15,6 +15,21 @@ predictions.py   how predictions are written: lines, CSV, JSON
 train.py evaluate.py predict.py info.py   the commands
 """
 
-from tinycnn.cli.app import main
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
 
 __all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; see :func:`tinycnn.cli.app.main`."""
+    try:
+        # Here, as it takes a while, in which Ctrl-C must not print a page.
+        from tinycnn.cli import app
+    except KeyboardInterrupt:
+        if sys.stderr is not None:
+            sys.stderr.write("tinycnn: interrupted: nothing was changed\n")
+        return 130
+    return app.main(argv)
