@@ -23,7 +23,9 @@ def draw_pictures(folder: Path) -> Path:
         (folder / shape).mkdir()
         for i in range(100):
             width, height = (int(n) for n in rng.integers(48, 96, 2))
-            ground, ink = (tuple(int(c) for c in rng.integers(*r, 3)) for r in [(0, 90), (150, 256)])
+            ground, ink = (
+                tuple(int(c) for c in rng.integers(*r, 3)) for r in [(0, 90), (150, 256)]
+            )
             radius = float(rng.uniform(0.3, 0.45)) * min(width, height)
             x, y = (float(rng.uniform(radius, n - radius)) for n in (width, height))
             picture = Image.new("RGB", (width, height), ground)

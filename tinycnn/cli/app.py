@@ -64,14 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
     """Tell warnings as errors are told, and always those about the images."""
-
-    def show(message: Warning | str, *_: Any) -> None:
-        streams.complain(f"tinycnn: warning: {_one_line(message)}")
-
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UnusualImagesWarning)
-        warnings.showwarning = show
+        warnings.showwarning = _show_warning
         yield
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Take the place of Python's own function of this kind."""
+    streams.complain(f"tinycnn: warning: {_one_line(message)}")
 
 
 def _one_line(error: BaseException | str) -> str:

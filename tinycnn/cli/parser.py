@@ -26,11 +26,12 @@ from tinycnn.zoo import MODELS
 EXIT_ERROR = 2
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
-Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Parsers: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 DATA_HELP = (
-    "a folder with one subfolder of images per class, a folder of IDX files (as MNIST has), an IDX "
-    "images file or an NPZ file; the bundled digits if left out"
+    "a folder with one subfolder of pictures per class, divided into train, validation and test or "
+    "not; or a data set as published: IDX files (as MNIST has), NPZ, NPY, CSV, HDF5, MATLAB, "
+    "Parquet, CIFAR and STL-10; the bundled digits if left out"
 )
 MODEL_HELP = "a file that `tinycnn train` has saved"
 

@@ -145,7 +145,9 @@ class Run:
         validation = self.source.validation
         if validation is not None:
             return {"validation_data": (validation.images, validation.labels)}
-        return {"validation_fraction": 0.0 if self.options.patience is None else VALIDATION_FRACTION}
+        return {
+            "validation_fraction": 0.0 if self.options.patience is None else VALIDATION_FRACTION
+        }
 
     def _keep(self, trained: Trained, planned: int) -> str:
         """Save what an interrupted training has reached, and say so."""
