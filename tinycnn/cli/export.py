@@ -66,7 +66,8 @@ def _export_onnx(task: Task) -> list[str]:
     to_onnx(task.model.net, task.output, input=pixels, metadata={"trained": trained})
     C, H, W = task.model.net.architecture.image_shape
     return [
-        f"{task.output}: takes images (N, {C}, {H}, {W}) of {pixels}, gives logits and probabilities"
+        f"{task.output}: takes images (N, {C}, {H}, {W}) of {pixels}, gives logits and "
+        "probabilities"
     ]
 
 
