@@ -48,13 +48,14 @@ IN_ORDER = """
     sklearn.layout sklearn.threads sklearn.translation sklearn.reading sklearn.predicting
     sklearn.classifier sklearn
 
-    export.pytorch export.safetensors export.onnx export.html.page export.html
+    export.pytorch export.safetensors export.onnx
+    export.html.page export.html
     export.c.text export.c.plan export.c.functions export.c.source export.c.files export.c
     export
 
     cli.streams cli.parser cli.options cli.next_command cli.provenance cli.models cli.sources
     cli.run cli.cautions cli.results cli.predictions
-    cli.train cli.evaluate cli.predict cli.info cli.app cli
+    cli.train cli.evaluate cli.predict cli.info cli.export cli.app cli
 
     __main__
 """

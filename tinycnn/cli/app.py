@@ -10,6 +10,7 @@ from typing import Any
 
 from tinycnn.cli import streams
 from tinycnn.cli.evaluate import run_evaluate
+from tinycnn.cli.export import run_export
 from tinycnn.cli.info import run_info
 from tinycnn.cli.parser import EXIT_ERROR, Command, build_parser
 from tinycnn.cli.predict import run_predict
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": run_evaluate,
     "predict": run_predict,
     "info": run_info,
+    "export": run_export,
 }
 
 # What a shell reports for programs that Ctrl-C or a closed pipe has ended.

@@ -47,6 +47,7 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_info(commands)
+    _add_export(commands)
     for name, command in commands.choices.items():
         command.set_defaults(run=functions[name], command=name)
     return parser
@@ -287,6 +288,57 @@ def _add_info(commands: Parsers) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     _add_json(parser)
+
+
+def _add_export(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="hand a saved model on: ONNX, C, a page, safetensors, PyTorch",
+        description="Write a saved model in another form. Images of DATA that training did not "
+        "see are shown on the page, put into the C's test, and measured before and after --int8.",
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("data", nargs="?", metavar="DATA", help=DATA_HELP)
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=("onnx", "c", "html", "safetensors", "pytorch"),
+        help="ONNX, a C header, a page for the browser, or PyTorch",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="unless given, named as the model is, beside it"
+    )
+    parser.add_argument(
+        "--input",
+        choices=("uint8", "uint16", "float32"),
+        help="what ONNX and C take: bytes unless given, or values as they are",
+    )
+    _add_reading(parser)
+    _add_c(parser.add_argument_group("C"))
+    page = parser.add_argument_group("page")
+    page.add_argument("--title", help="unless given, the file's name")
+
+
+def _add_c(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--int8",
+        action="store_true",
+        help="eight-bit integers: a quarter of the memory, no floats; needs DATA",
+    )
+    group.add_argument(
+        "--name", help="what all names in the C begin with; unless given, the file's name"
+    )
+    group.add_argument(
+        "--layout",
+        choices=("header", "source", "arduino"),
+        help="one header unless given, header and source, or a folder that is an Arduino library",
+    )
+    group.add_argument(
+        "--test",
+        action="store_true",
+        help="also write a header with ten images of DATA and their logits, to test with",
+    )
 
 
 def _add_json(parser: argparse._ActionsContainer) -> None:

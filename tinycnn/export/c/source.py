@@ -87,11 +87,10 @@ def make_source(net: CNN | QuantizedCNN, program: Program, name: str) -> Source:
 def title(net: CNN | QuantizedCNN, name: str, text: str) -> str:
     """Write the comment at the top of a file."""
     C, H, W = net.architecture.image_shape
-    layers = ", ".join(map(repr, net.architecture.layers))
+    layers = "".join(f" *     {comment_text(repr(layer))}\n" for layer in net.architecture.layers)
     return (
         f"/* {name}: {text}\n *\n"
-        f" * Images of {C} x {H} x {W}; {comment_text(layers)}.\n"
-        f" * Made by tinycnn.\n *\n{LICENSE}\n */\n"
+        f" * Made by tinycnn. Images of {C} x {H} x {W} go through\n{layers} *\n{LICENSE}\n */\n"
     )
 
 
