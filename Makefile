@@ -15,20 +15,20 @@ train: $(VENV)/installed  ## install tinycnn and train it on the bundled digits
 	$(BIN)/tinycnn train -o digits.npz
 
 test: $(VENV)/tested  ## install tinycnn and run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-slow: $(VENV)/tested  ## run the slow tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto -m slow
 
 test-levels: $(VENV)/tested  ## run the tests on the kernels for older processors too
-	TINYCNN_CPU_LEVEL=baseline $(BIN)/python -m pytest -m "not slow"
-	TINYCNN_CPU_LEVEL=v3 $(BIN)/python -m pytest -m "not slow"
+	TINYCNN_CPU_LEVEL=baseline $(BIN)/python -m pytest -n auto -m "not slow"
+	TINYCNN_CPU_LEVEL=v3 $(BIN)/python -m pytest -n auto -m "not slow"
 
 test-bounds: $(VENV)/tested  ## run the tests on kernels that check every index
 	$(PYTHON) -m venv $(VENV)/bounds
 	$(VENV)/bounds/bin/python -m pip install --quiet --upgrade pip
 	TINYCNN_BOUNDSCHECK=1 $(VENV)/bounds/bin/python -m pip install --quiet --group test .
-	cd tests && ../$(VENV)/bounds/bin/python -m pytest -c ../pyproject.toml -m "not slow" .
+	cd tests && ../$(VENV)/bounds/bin/python -m pytest -n auto -c ../pyproject.toml -m "not slow" .
 
 bench: $(VENV)/measured  ## measure speed and memory beside other systems (20 minutes)
 	$(BIN)/python benchmarks/run.py

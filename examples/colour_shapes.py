@@ -63,7 +63,7 @@ def shuffle_pixels(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def accuracy_of(images: np.ndarray, labels: np.ndarray, n_train: int, arguments) -> float:
     """Train a network of three blocks on the first images; return its accuracy on the others."""
-    net = tinycnn.CNN(images.shape[1:], (16, 32, 32), kernel_size=3, n_classes=len(CLASS_NAMES))
+    net = tinycnn.CNN(images.shape[1:], channels=(16, 32, 32), n_classes=len(CLASS_NAMES))
     net.standardize(images[:n_train])
     tinycnn.fit(
         net,

@@ -26,7 +26,7 @@ noise = np.random.default_rng(0).normal(0, 6, X.shape)
 X_train, X_test, y_train, y_test = train_test_split(
     X + noise, y, test_size=0.5, stratify=y, random_state=0
 )
-network = CNNClassifier(channels=(32,), random_state=0)
+network = CNNClassifier(channels=(32,), label_smoothing=0.0, random_state=0)
 for name, model in [
     ("as it is", network),
     ("calibrated", CalibratedClassifierCV(network, method="temperature", cv=3)),

@@ -32,6 +32,7 @@ QUICK: dict[str, Any] = {
     "batch_size": 32,
     "optimizer": "sgd",
     "augmentation": None,
+    "label_smoothing": 0.0,
     "verbose": False,
 }
 

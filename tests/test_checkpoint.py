@@ -413,7 +413,7 @@ def test_other_arguments_are_refused_by_name(data, written):
         ),
         ("augmentation: None; .* Augmentation", {"augmentation": Augmentation(1)}),
         ("class_weight: None; .* with checksum", {"class_weight": "balanced"}),
-        ("label_smoothing: 0.0; .* 0.1", {"label_smoothing": 0.1}),
+        ("label_smoothing: 0.05; .* 0.1", {"label_smoothing": 0.1}),
         ("input_mean: ", {"net": standardized}),
         ("layers: ", {"net": make_net(channels=(4,))}),
         ("layers: ", {"net": make_net(padding=1, kernel_size=5)}),

@@ -164,7 +164,7 @@ def _read_images(arguments: argparse.Namespace, model: Model) -> Dataset | None:
     """Read images that the model has not learned from, of data that are given or bundled."""
     if arguments.data is None and model.notes.get("data") != DIGITS:
         return None
-    reading = reading_options(arguments, model.net.architecture.image_shape[1:])
+    reading = reading_options(arguments)
     return read_test_data(arguments.data, model, reading).images
 
 

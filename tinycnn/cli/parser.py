@@ -12,6 +12,7 @@ from tinycnn.training.choices import OPTIMIZERS
 from tinycnn.training.defaults import (
     BATCH_SIZE,
     KERNEL_SIZE,
+    LABEL_SMOOTHING,
     LARGE_BATCH_SIZE,
     LEARNING_RATES,
     LEAST_EPOCHS,
@@ -198,7 +199,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--label-smoothing",
         type=float,
-        default=0.0,
+        default=LABEL_SMOOTHING,
         metavar="SHARE",
         help="share of each target that is spread over all classes",
     )
