@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from conftest import named
 
 import tinycnn
 from tinycnn import CNN, Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU
@@ -323,7 +324,7 @@ FIRST = {"kind": "conv", "filters": 4, "kernel_size": [3, 3], "padding": [0, 0],
         [{"kind": "relu"}],
         [{"kind": "flatten"}],
     ],
-    ids=lambda layers: str(layers)[:50],
+    ids=lambda layers: named(layers)[:50],
 )
 def test_layers_that_are_none_are_refused(tmp_path, net, layers):
     path = tmp_path / "m.npz"
