@@ -136,6 +136,21 @@ def test_every_value_of_every_layer_can_be_looked_into(tmp_path: Path) -> None:
 
 
 @needs_browser
+def test_maps_are_walked_with_the_keyboard(tmp_path: Path) -> None:
+    net = make_net("colour")
+    to_html(net, tmp_path / "net.html", examples=make_images(net, 2))
+    script = """
+      const canvas = cards[1].maps[2].canvas;
+      for (const key of ["Enter", "ArrowRight", "ArrowDown", "ArrowDown"])
+        canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+      const title = document.querySelector(".inspector h3").textContent;
+      document.getElementById("colophon").textContent = title;
+    """
+    text = visit(tmp_path / "net.html", tmp_path, script).text("colophon")
+    assert text == "conv1: map 3, row 6, column 7"
+
+
+@needs_browser
 def test_the_parts_that_the_inspector_shows_add_up(tmp_path: Path) -> None:
     """Conv: what is summed in the browser, in double precision, is what the layer gave."""
     net = make_net("two paddings")
