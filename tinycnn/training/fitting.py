@@ -201,16 +201,16 @@ def _train(state: TrainingState, task: _Task, n_threads: int) -> None:
     failure: BaseException | None = None
     try:
         _begin(state, initial)
-        with net.path.gradients(net.flat, n_threads, task.label_smoothing) as gradients:
-            while not state.over:
-                state.epoch += 1
-                _run_epoch(state, task, gradients)
-                _require_convergence(state, initial)
-                _validate(state, n_threads)
-                answers = [callback.on_epoch_end(state) for callback in callbacks]
-                state.stopping = any(answers)
-                for callback in callbacks:
-                    callback.after_epoch(state)
+        gradients = net.path.gradients(net.flat, n_threads, task.label_smoothing)
+        while not state.over:
+            state.epoch += 1
+            _run_epoch(state, task, gradients)
+            _require_convergence(state, initial)
+            _validate(state, n_threads)
+            answers = [callback.on_epoch_end(state) for callback in callbacks]
+            state.stopping = any(answers)
+            for callback in callbacks:
+                callback.after_epoch(state)
     except BaseException as error:
         failure = error
         raise
