@@ -1,4 +1,4 @@
-"""Threads, forks and interrupts at the worst moments: right results, and nothing that stays taken."""
+"""Threads, forks and interrupts at the worst moments: right results, and nothing stays taken."""
 
 import os
 import signal

@@ -29,7 +29,7 @@ MAX_CHUNKS = 16
 SLAB_BYTES = 4 * 2**20
 
 
-# Products that a thread sums up in one go, in some tenths of a second.
+# Products that a thread sums up in one go, in some tenths of a second: Ctrl-C is seen in between.
 PRODUCTS_BETWEEN_LOOKS = 2**32
 
 # Work space of more than this is not kept from one call to the next.
@@ -150,16 +150,19 @@ class FastPath:
     def _outputs(
         self, compute: Any, width: int, flat: FloatArray, inputs: Inputs, n_threads: int | None
     ) -> tuple[FloatArray, bool]:
-        """Fill outputs (N, width), some images at a time: Ctrl-C is seen only in between."""
         outputs = np.empty((len(inputs.images), width), self.dtype)
-        threads = self._threads(n_threads, len(outputs))
-        size, all_finite = threads * self._images_between_looks, True
+        if len(outputs) == 0:
+            return outputs, True
+        threads, all_finite = self._threads(n_threads, len(outputs)), True
+        if len(outputs) > threads * self._images_between_looks:
+            for part in slabs(outputs, threads * self._images_between_looks):
+                some = inputs._replace(images=inputs.images[part])
+                outputs[part], finite = self._outputs(compute, width, flat, some, threads)
+                all_finite = all_finite and finite
+            return outputs, all_finite
         with self._borrowed_work(threads, False) as work:
-            for part in slabs(outputs, size):
-                images = _kernel_images(inputs._replace(images=inputs.images[part]))
-                finite = compute(pool_for(threads), work, flat, images, outputs[part])
-                all_finite = all_finite and bool(finite)
-        return outputs, all_finite
+            all_finite = compute(pool_for(threads), work, flat, _kernel_images(inputs), outputs)
+        return outputs, bool(all_finite)
 
     @contextmanager
     def _borrowed_work(self, n_threads: int, training: bool) -> Iterator[kernels.Work]:
@@ -181,8 +184,7 @@ class FastPath:
 
     def _threads(self, n_threads: int | None, n_images: int) -> int:
         """Return how many threads have something to do."""
-        n_groups = math.ceil(n_images / self.plan.group_images)
-        return min(resolve_threads(n_threads), max(1, n_groups))
+        return min(resolve_threads(n_threads), math.ceil(n_images / self.plan.group_images))
 
 
 class FastGradients:

@@ -154,6 +154,11 @@ def fit(
     """
     if not isinstance(net, CNN):
         raise TypeError(f"net: must be a tinycnn.CNN, got {shown(net)}")
+    if not net.flat.flags.writeable:
+        raise ValueError(
+            "net: its parameters are read-only, as those that joblib hands to other processes; "
+            "train a copy: copy.deepcopy(net)"
+        )
     images, labels = _checked_data(net, images, labels)
     _require_usual_scale(net, images)
     seed = as_seed("seed", seed)
@@ -299,7 +304,7 @@ def _end(state: TrainingState, failure: BaseException | None) -> None:
     for callback in state.callbacks:
         try:
             callback.on_fit_end(state)
-        except Exception as error:
+        except BaseException as error:  # also Ctrl-C: who comes later may have something to keep
             if failure is None:
                 failure = error
             else:
