@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -194,7 +195,7 @@ def test_threads_and_progress_may_be_others(tmp_path, data, capsys):
     whole.assert_same(resumed)
     shown = capsys.readouterr().err
     assert "18/18" in shown  # 3 batches an epoch
-    assert "12/18" in shown
+    assert not re.search(r" ([0-9]|1[01])/18", shown)
     assert "1/18" not in shown.replace("11/18", "")
 
 
