@@ -198,10 +198,10 @@ def fit_gradient(
     **others: np.ndarray,
 ) -> tuple[float, np.ndarray]:
     """Loss and flat gradient of a network, computed as ``fit`` has them; others: order, moves."""
-    with net.path.gradients(net.flat, n_threads, smoothing) as gradients:
-        examples = Examples(net.inputs(images), labels, weights=weights, **others)
-        loss, gradient, _ = gradients.over(examples).differentiate()
-        return loss, gradient.copy()
+    gradients = net.path.gradients(net.flat, n_threads, smoothing)
+    examples = Examples(net.inputs(images), labels, weights=weights, **others)
+    loss, gradient, _ = gradients.over(examples).differentiate()
+    return loss, gradient.copy()
 
 
 def moved(images: np.ndarray, moves: np.ndarray) -> np.ndarray:

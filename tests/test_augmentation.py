@@ -32,13 +32,13 @@ def test_every_move_is_that_of_padding_and_slicing(rng, shape, pixel, dtype):
     labels = rng.integers(0, 3, N)
     before = images.copy()
     # Image by image, so that none can hide behind the sum over the others.
-    with net.path.gradients(net.flat, 1) as gradients:
-        batches = gradients.over(Examples(net.inputs(images), labels, moves=moves))
-        for i, image in enumerate(moved(images, moves)):
-            loss, gradient, _ = batches.differentiate(i, i + 1)
-            expected_loss, expected = layered_gradient(net, image[None], labels[i : i + 1])
-            assert loss == pytest.approx(expected_loss, rel=TOLERANCE[dtype])
-            assert relative_error(gradient, expected) < TOLERANCE[dtype], moves[i]
+    gradients = net.path.gradients(net.flat, 1)
+    batches = gradients.over(Examples(net.inputs(images), labels, moves=moves))
+    for i, image in enumerate(moved(images, moves)):
+        loss, gradient, _ = batches.differentiate(i, i + 1)
+        expected_loss, expected = layered_gradient(net, image[None], labels[i : i + 1])
+        assert loss == pytest.approx(expected_loss, rel=TOLERANCE[dtype])
+        assert relative_error(gradient, expected) < TOLERANCE[dtype], moves[i]
     np.testing.assert_array_equal(images, before)
 
 
@@ -65,10 +65,10 @@ def test_moved_weighted_smoothed_and_in_any_order_on_any_number_of_threads(rng, 
     expected_loss, expected = layered_gradient(net, moved(images, moves), labels, weights, 0.2)
     results = []
     for n_threads in (1, 2, 3, 8):
-        with net.path.gradients(net.flat, n_threads, 0.2) as gradients:
-            examples = Examples(net.inputs(images), labels, order, weights, moves)
-            loss, gradient, _ = gradients.over(examples).differentiate()
-            results.append((loss, gradient.copy()))
+        gradients = net.path.gradients(net.flat, n_threads, 0.2)
+        examples = Examples(net.inputs(images), labels, order, weights, moves)
+        loss, gradient, _ = gradients.over(examples).differentiate()
+        results.append((loss, gradient.copy()))
     assert results[0][0] == pytest.approx(expected_loss, rel=1e-12)
     assert relative_error(results[0][1], expected) < 1e-12
     for loss, gradient in results[1:]:

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import weakref
 
 import numpy as np
@@ -14,7 +13,7 @@ from conftest import relative_error, small_net
 import tinycnn
 from tinycnn import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU
 from tinycnn.architecture import Architecture, make_blocks
-from tinycnn.fast import dispatch, plan, threads
+from tinycnn.fast import dispatch, plan
 from tinycnn.fast.dispatch import kernels
 from tinycnn.fast.engine import FastPath
 from tinycnn.fast.plan import NoPlan, make_table
@@ -58,9 +57,9 @@ def draw_inputs(rng, image_shape, N, pixel="float64"):
 
 def gradient_of(path, flat, examples, n_threads=1, smoothing=0.0):
     """Return loss, flat gradient and weight of all examples."""
-    with path.gradients(flat, n_threads, smoothing) as gradients:
-        loss, gradient, weight = gradients.over(examples).differentiate()
-        return loss, gradient.copy(), weight
+    gradients = path.gradients(flat, n_threads, smoothing)
+    loss, gradient, weight = gradients.over(examples).differentiate()
+    return loss, gradient.copy(), weight
 
 
 # ------------------------------------------------------------------------ fast against readable
@@ -347,38 +346,38 @@ def test_batches_are_slices_of_the_order(rng):
     path, _ = small_paths()
     flat, images, labels = draw_flat(rng, path), rng.random((50, 1, 9, 9)), rng.integers(0, 3, 50)
     weights, order = rng.random(50), rng.permutation(np.arange(50))[:40]
-    with path.gradients(flat, 1) as gradients:
-        batches = gradients.over(Examples(as_inputs(images), labels, order, weights))
-        for i in (0, 15, 30):  # the last one ends with the order
-            part = order[i : i + 15]
-            loss, gradient, weight = batches.differentiate(i, i + 15)
-            alone = Examples(as_inputs(images[part]), labels[part], None, weights[part])
-            expected_loss, expected, _ = gradients.over(alone).differentiate()
-            assert loss == expected_loss
-            assert weight == pytest.approx(weights[part].sum(), rel=1e-14)
-            np.testing.assert_array_equal(gradient, expected)
+    gradients = path.gradients(flat, 1)
+    batches = gradients.over(Examples(as_inputs(images), labels, order, weights))
+    for i in (0, 15, 30):  # the last one ends with the order
+        part = order[i : i + 15]
+        loss, gradient, weight = batches.differentiate(i, i + 15)
+        alone = Examples(as_inputs(images[part]), labels[part], None, weights[part])
+        expected_loss, expected, _ = gradients.over(alone).differentiate()
+        assert loss == expected_loss
+        assert weight == pytest.approx(weights[part].sum(), rel=1e-14)
+        np.testing.assert_array_equal(gradient, expected)
 
 
 @pytest.mark.parametrize("batch", [(50, 60), (40, 50), (-1, 5), (5, 5), (6, 5), (0, 0), (0, -1)])
 def test_a_batch_without_images_is_refused(rng, batch):
     path, _ = small_paths()
     inputs, labels = as_inputs(rng.random((50, 1, 9, 9))), rng.integers(0, 3, 50)
-    with path.gradients(draw_flat(rng, path), 1) as gradients:
-        batches = gradients.over(Examples(inputs, labels, np.arange(40)))
-        with pytest.raises(IndexError, match="40 images"):
-            batches.differentiate(*batch)
+    gradients = path.gradients(draw_flat(rng, path), 1)
+    batches = gradients.over(Examples(inputs, labels, np.arange(40)))
+    with pytest.raises(IndexError, match="40 images"):
+        batches.differentiate(*batch)
 
 
 def test_each_batch_sees_the_parameters_of_its_time(rng):
     path, _ = small_paths()
     flat = draw_flat(rng, path)
     examples = Examples(as_inputs(rng.random((50, 1, 9, 9))), rng.integers(0, 3, 50))
-    with path.gradients(flat, 2) as gradients:
-        batches = gradients.over(examples)
-        batches.differentiate(0, 20)
-        flat *= 2
-        loss, gradient, _ = batches.differentiate(0, 20)
-        expected = gradients.over(examples).differentiate(0, 20)
+    gradients = path.gradients(flat, 2)
+    batches = gradients.over(examples)
+    batches.differentiate(0, 20)
+    flat *= 2
+    loss, gradient, _ = batches.differentiate(0, 20)
+    expected = gradients.over(examples).differentiate(0, 20)
     assert loss == expected[0]
     np.testing.assert_array_equal(gradient, expected[1])
 
@@ -386,15 +385,15 @@ def test_each_batch_sees_the_parameters_of_its_time(rng):
 def test_batches_keep_the_images_that_they_read(rng):
     path, _ = small_paths(image_shape=(3, 33, 33))
     flat, images, labels = draw_flat(rng, path), rng.random((200, 3, 33, 33)), np.zeros(200, int)
-    with path.gradients(flat, 1) as gradients:
-        copied = images.copy()
-        reference = weakref.ref(copied)
-        batches = gradients.over(Examples(as_inputs(copied), labels))
-        del copied
-        assert reference() is not None
-        loss, _, _ = batches.differentiate()
-        del batches
-        assert reference() is None
+    gradients = path.gradients(flat, 1)
+    copied = images.copy()
+    reference = weakref.ref(copied)
+    batches = gradients.over(Examples(as_inputs(copied), labels))
+    del copied
+    assert reference() is not None
+    loss, _, _ = batches.differentiate()
+    del batches
+    assert reference() is None
     assert loss == gradient_of(path, flat, Examples(as_inputs(images), labels))[0]
 
 
@@ -511,11 +510,8 @@ def test_parameters_of_another_size_or_dtype_are_refused(rng, wrong):
     for call in (path.logits, path.features, path.forward):
         with pytest.raises(ValueError, match="151 floats of 8 bytes"):
             call(wrong, inputs)
-    with (
-        path.gradients(wrong, 1) as gradients,
-        pytest.raises(ValueError, match="151 floats of 8 bytes"),
-    ):
-        gradients.over(Examples(inputs, labels))
+    with pytest.raises(ValueError, match="151 floats of 8 bytes"):
+        path.gradients(wrong, 1).over(Examples(inputs, labels))
 
 
 def test_images_of_another_shape_are_refused(rng):
@@ -661,40 +657,6 @@ def test_gradients_next_to_the_subnormal_numbers_count_as_none(rng):
 
 
 # ---------------------------------------------------------------------------- the pool of threads
-
-
-def test_a_larger_pool_takes_the_place_of_a_smaller_one(rng):
-    net, images = small_net(), rng.random((2000, 1, 8, 8))
-    expected = net.logits(images, 1)
-    for n_threads in range(2, 12):
-        np.testing.assert_array_equal(net.logits(images, n_threads), expected)
-    deadline = time.monotonic() + 10
-    while True:  # the workers of the smaller pools end
-        workers = [t for t in threading.enumerate() if t.name.startswith("tinycnn-")]
-        if len(workers) < 12 or time.monotonic() > deadline:
-            break
-        time.sleep(0.01)
-    assert len(workers) < 12
-
-
-def test_predicting_on_more_threads_during_a_training_leaves_its_threads_alone(digits):
-    images, labels = digits
-
-    class Predict(tinycnn.Callback):
-        def on_batch_end(self, state):
-            pools.add(id(threads._pool))
-            state.net.predict(images, n_threads=5)
-            pools.add(id(threads._pool))
-
-    def trained(callbacks):
-        net = small_net()
-        tinycnn.fit(net, images, labels, verbose=False, n_threads=2, callbacks=callbacks, epochs=1)
-        return net.flat
-
-    expected, pools = trained([]), set()
-    threads._forget_pool()  # so that the training starts with a pool of its own size
-    np.testing.assert_array_equal(trained([Predict()]), expected)
-    assert len(pools) == 1
 
 
 def test_two_trainings_at_once_do_not_disturb_each_other(digits):

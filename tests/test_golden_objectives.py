@@ -53,8 +53,8 @@ def test_loss_and_gradients(name: str, dtype: str, path: str) -> None:
     examples = Examples(net.inputs(images), golden["labels"], weights=weights_of(golden))
     runner = net.path if path == "own" else LayeredPath(net.architecture, net.flat.dtype)
 
-    with runner.gradients(net.flat, 1, float(golden["smoothing"])) as gradients:
-        loss, gradient, _ = gradients.over(examples).differentiate()
+    gradients = runner.gradients(net.flat, 1, float(golden["smoothing"]))
+    loss, gradient, _ = gradients.over(examples).differentiate()
 
     assert_close(loss, golden["loss"], dtype)
     shapes = net.architecture.parameter_shapes

@@ -45,7 +45,7 @@ IN_ORDER = """
 
     __init__
 
-    sklearn.layout sklearn.threads sklearn.translation sklearn.reading sklearn.predicting
+    sklearn.layout sklearn.safety sklearn.threads sklearn.translation sklearn.reading sklearn.predicting
     sklearn.classifier sklearn
 
     export.pytorch export.safetensors export.onnx

@@ -111,9 +111,9 @@ def test_weights_belong_to_images_and_not_to_places_in_a_batch(rng):
     images, labels = rng.random((50, 1, 6, 6)), rng.integers(0, 4, 50)
     weights, batch = draw_weights(rng, 50), rng.permutation(50)[:33]
     expected = layered_gradient(net, images[batch], labels[batch], weights[batch], 0.1)
-    with net.path.gradients(net.flat, 1, 0.1) as gradients:
-        batches = gradients.over(Examples(net.inputs(images), labels, batch, weights))
-        loss, gradient, weight = batches.differentiate()
+    gradients = net.path.gradients(net.flat, 1, 0.1)
+    batches = gradients.over(Examples(net.inputs(images), labels, batch, weights))
+    loss, gradient, weight = batches.differentiate()
     assert loss == pytest.approx(expected[0], rel=1e-12)
     assert relative_error(gradient, expected[1]) < 1e-12
     assert weight == pytest.approx(weights[batch].sum(), rel=1e-12)

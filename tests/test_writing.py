@@ -8,7 +8,9 @@ import threading
 
 import pytest
 
-from tinycnn.files.writing import atomic_file, write_text
+import tinycnn
+from tinycnn.files.model import is_model_file
+from tinycnn.files.writing import atomic_file, require_writable, write_text
 
 
 def test_a_new_file_has_the_mode_that_others_have(tmp_path):
@@ -57,6 +59,37 @@ def test_pipes_and_folders_are_not_replaced(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         write_text(tmp_path / "nowhere" / "file", "text")
+
+
+def test_an_error_names_the_file_and_not_its_draft(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere/file")
+    for name in ("nowhere/file", "link"):
+        for write in (lambda path: write_text(path, "text"), require_writable):
+            with pytest.raises(FileNotFoundError) as caught:
+                write(tmp_path / name)
+            assert caught.value.filename == str(tmp_path / "nowhere" / "file")
+
+
+def test_what_cannot_be_written_is_told_before_training(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere/file")
+    net = tinycnn.CNN((1, 8, 8), channels=(2,), n_classes=10)
+    images, labels = tinycnn.load_digits()
+    before = net.flat.copy()
+    checkpoint = tinycnn.Checkpoint(tmp_path / "link")
+    with pytest.raises(FileNotFoundError):
+        tinycnn.fit(net, images, labels, epochs=1, callbacks=checkpoint, verbose=False)
+    assert (net.flat == before).all()
+    require_writable(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_what_is_no_file_is_no_model_and_named_by_its_reader(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert not is_model_file(tmp_path / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(OSError, match=f"{(tmp_path / name)}: is a .*, not a file"):
+            tinycnn.load_model(tmp_path / name)
 
 
 def test_a_long_name_has_a_draft_too(tmp_path):

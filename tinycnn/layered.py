@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -224,7 +224,7 @@ def _require_kept(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype
 
 
 class LayeredGradients:
-    """The loss and its gradient on one batch after the other; a context manager, as the fast one.
+    """Computes the loss and its gradient on one batch after the other, as the fast one does.
 
     Parameters
     ----------
@@ -239,12 +239,6 @@ class LayeredGradients:
         self.path = path
         self.flat = flat
         self.label_smoothing = label_smoothing
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
 
     def over(self, examples: Examples, rng: np.random.Generator | None = None) -> LayeredBatches:
         """Prepare for batches of the examples; rng is for layers that are random in training."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tinycnn._checks import as_count, as_rate
 from tinycnn.architecture import make_blocks
 from tinycnn.files.model import is_model_file
+from tinycnn.files.writing import require_writable
 from tinycnn.layers import Layer
 from tinycnn.network import CNN
 from tinycnn.training.augmentation import Augmentation
@@ -174,6 +175,10 @@ def _require_free(option: str, path: Path) -> None:
         raise ValueError(f"{option}: there is no folder {path.parent}; make it first")
     if path.exists() and not is_model_file(path):
         raise ValueError(f"{option}: {path} exists and is not a tinycnn model; choose another name")
+    try:
+        require_writable(path)
+    except OSError as error:
+        raise ValueError(f"{option}: {error.filename or path}: {error.strerror or error}") from error
 
 
 def _require_model_or_blocks(arguments: argparse.Namespace) -> None:

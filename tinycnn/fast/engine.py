@@ -11,17 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinycnn._checks import FloatArray
 from tinycnn.architecture import Architecture
 from tinycnn.fast.dispatch import kernels
-from tinycnn.fast.plan import make_plan
-from tinycnn.fast.threads import borrowed_pool, resolve_threads
-from tinycnn.inputs import PIXEL_KINDS, Examples, Inputs, private_examples, readable
+from tinycnn.fast.plan import make_plan, products_of_an_image
+from tinycnn.fast.threads import pool_for, resolve_threads
+from tinycnn.inputs import PIXEL_KINDS, Examples, Inputs, private_examples, readable, slabs
 
 # Tasks that a batch is cut into at most; as in _bindings.pyx.
 MAX_CHUNKS = 16
@@ -29,6 +28,9 @@ MAX_CHUNKS = 16
 # What `forward` keeps until `backward` of a slab of images.
 SLAB_BYTES = 4 * 2**20
 
+
+# Products that a thread sums up in one go, in some tenths of a second: Ctrl-C is seen in between.
+PRODUCTS_BETWEEN_LOOKS = 2**32
 
 # Work space of more than this is not kept from one call to the next.
 SPARE_BYTES = 16 * 2**20
@@ -78,7 +80,10 @@ class FastPath:
         self.plan = make_plan(architecture, dtype)
         self._spare: tuple[list[kernels.Work], list[kernels.Work]] = ([], [])
         fitting = SLAB_BYTES // self.plan.kept_bytes * self.plan.lanes
-        self.slab_images = max(fitting // self.plan.group_images, 1) * self.plan.group_images
+        self.slab_images = self._whole_groups(fitting)
+        self._images_between_looks = self._whole_groups(
+            PRODUCTS_BETWEEN_LOOKS // products_of_an_image(architecture)
+        )
 
     def forward(
         self,
@@ -105,8 +110,8 @@ class FastPath:
         # Class by class: NumPy takes a tenth of the time for their maximum and their sum.
         logits = np.empty((self.plan.n_classes, n_images), self.dtype)
         threads = self._threads(n_threads, n_images)
-        with borrowed_pool(threads) as pool, self._borrowed_work(threads, False) as work:
-            kernels.forward(pool, work, kept, _kernel_images(inputs), logits)
+        with self._borrowed_work(threads, False) as work:
+            kernels.forward(pool_for(threads), work, kept, _kernel_images(inputs), logits)
         return logits.T, FastState(kept, n_images, n_threads)
 
     def backward(self, dlogits: FloatArray, state: FastState) -> FloatArray:
@@ -119,8 +124,9 @@ class FastPath:
         """
         threads = min(self._threads(state.n_threads, state.n_images), MAX_CHUNKS)
         gradient = np.empty(self.plan.n_parameters, self.dtype)
-        with borrowed_pool(threads) as pool, self._borrowed_work(threads, True) as work:
-            kernels.backward(pool, work, state.kept, np.ascontiguousarray(dlogits.T), gradient)
+        dlogits = np.ascontiguousarray(dlogits.T)
+        with self._borrowed_work(threads, True) as work:
+            kernels.backward(pool_for(threads), work, state.kept, dlogits, gradient)
         return gradient
 
     def logits(
@@ -147,9 +153,15 @@ class FastPath:
         outputs = np.empty((len(inputs.images), width), self.dtype)
         if len(outputs) == 0:
             return outputs, True
-        threads = self._threads(n_threads, len(outputs))
-        with borrowed_pool(threads) as pool, self._borrowed_work(threads, False) as work:
-            all_finite = compute(pool, work, flat, _kernel_images(inputs), outputs)
+        threads, all_finite = self._threads(n_threads, len(outputs)), True
+        if len(outputs) > threads * self._images_between_looks:
+            for part in slabs(outputs, threads * self._images_between_looks):
+                some = inputs._replace(images=inputs.images[part])
+                outputs[part], finite = self._outputs(compute, width, flat, some, threads)
+                all_finite = all_finite and finite
+            return outputs, all_finite
+        with self._borrowed_work(threads, False) as work:
+            all_finite = compute(pool_for(threads), work, flat, _kernel_images(inputs), outputs)
         return outputs, bool(all_finite)
 
     @contextmanager
@@ -166,15 +178,20 @@ class FastPath:
         if work.nbytes <= SPARE_BYTES:
             spare[:] = [work]
 
+    def _whole_groups(self, n_images: int) -> int:
+        """Return about so many images, as whole groups, at least one."""
+        return max(n_images // self.plan.group_images, 1) * self.plan.group_images
+
     def _threads(self, n_threads: int | None, n_images: int) -> int:
         """Return how many threads have something to do."""
         return min(resolve_threads(n_threads), math.ceil(n_images / self.plan.group_images))
 
 
 class FastGradients:
-    """Computes the loss and its gradient on one batch after the other; a context manager.
+    """Computes the loss and its gradient on one batch after the other.
 
-    It holds the threads and all work space, so that a step of training allocates nothing.
+    It holds all work space, so that a step of training allocates nothing; so at any time only one
+    thread may use it.
 
     Parameters
     ----------
@@ -195,22 +212,9 @@ class FastGradients:
         self._label_smoothing = label_smoothing
         threads = min(resolve_threads(n_threads), MAX_CHUNKS)
         self._work = kernels.Work(path.plan, threads, True)
-        self._borrowing = borrowed_pool(threads)
-
-    def __enter__(self) -> Self:
-        self._pool = self._borrowing.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._borrowing.__exit__(kind, error, traceback)
 
     def over(self, examples: Examples, rng: np.random.Generator | None = None) -> kernels.Batches:
-        """Prepare for batches of images in an order; of no use any more when the context ends.
+        """Prepare for batches of images in an order, one after the other.
 
         ``batches.differentiate(first, last)`` gives the mean cross-entropy of the images
         ``order[first:last]``, its gradient (n_parameters,), which the next call overwrites, and
@@ -223,7 +227,8 @@ class FastGradients:
             examples, self._path.plan.n_classes
         )
         taken = kernels.Examples(_kernel_images(inputs), labels, order, weights, moves)
-        return kernels.Batches(self._pool, self._work, self._flat, taken, self._label_smoothing)
+        pool = pool_for(self._work.n_threads)
+        return kernels.Batches(pool, self._work, self._flat, taken, self._label_smoothing)
 
 
 def _kernel_images(inputs: Inputs) -> kernels.Images:

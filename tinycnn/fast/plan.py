@@ -120,6 +120,16 @@ def make_table(architecture: Architecture) -> npt.NDArray[np.void]:
     return table
 
 
+def products_of_an_image(architecture: Architecture) -> int:
+    """Count what a network multiplies for one image: roughly what it takes to compute it."""
+    return max(1, sum(_products(step) for step in architecture.steps))
+
+
+def _products(step: Step) -> int:
+    weight = step.parameter_shapes.get(f"{step.name}.weight", (0,))
+    return math.prod(weight) * math.prod(step.output_shape[1:])
+
+
 def _longest_pattern(steps: tuple[Step, ...], i: int) -> tuple[tuple[type[Layer], ...], int | None]:
     """Find the pattern that the layers from step i on begin with."""
     kinds = tuple(type(step.layer) for step in steps[i:])

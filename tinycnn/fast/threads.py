@@ -1,35 +1,27 @@
 """Threads: how many to use, and the pool of workers that they all share.
 
-The pool is made when it is first needed. It survives fork (a child makes its own) and Ctrl-C (the
-kernels finish the job at hand before Python gets to see the interrupt, so no worker writes to an
-array after the call has returned).
+There is one pool for all networks. Its workers start when they are first needed and stay. Whoever
+computes takes them for one pass over some images and gives them back before Python sees anything
+of it; who comes meanwhile computes on one thread, with the same results. A child that was forked
+has a pool of its own. Where the system has no thread to give, there is one worker less.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 from tinycnn._checks import as_count
 from tinycnn.fast.dispatch import kernels
 
-# How many times a waiting thread looks for work before it goes to sleep: some 100 microseconds,
-# longer than a training run needs between two batches, and too short to matter to anybody else.
-LOOKS = 4000
-
-_in_use = threading.RLock()
-_pool: Any = None
-_lent: Any = None  # the pool, while it is in use
+# More would each take memory to work in, on machines that have so many CPUs.
+MAX_THREADS = 256
 
 
 def resolve_threads(n_threads: int | None) -> int:
     """Return the number of threads to use: n_threads, or as many as this process has CPUs."""
-    if n_threads is not None:
-        return as_count("n_threads", n_threads, 1)
-    return _available_cpus()
+    wanted = _available_cpus() if n_threads is None else as_count("n_threads", n_threads, 1)
+    return min(wanted, MAX_THREADS)
 
 
 def _available_cpus() -> int:
@@ -39,48 +31,43 @@ def _available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-@contextmanager
-def borrowed_pool(n_threads: int) -> Iterator[Any]:
-    """Lend a pool with the workers that n_threads threads need beside the caller's own.
+class _Shared:
+    """The pool of this process, and how many threads it was given."""
 
-    Lends a pool without workers when another thread is using the workers: two trainings at once
-    each get a core, and the same results.
-    """
-    global _lent
-    if n_threads > 1 and _in_use.acquire(blocking=False):
-        outer = _lent
-        # Within a training, a callback that predicts gets the training's workers, as many as there
-        # are: a larger pool would take their place while the training counts on them.
-        _lent = outer or _shared_pool(n_threads - 1)
-        try:
-            yield _lent
-        finally:
-            _lent = outer
-            _in_use.release()
-    else:
-        yield kernels.Pool(0, 0)
+    def __init__(self) -> None:
+        self.pool = kernels.Pool(_available_cpus())
+        self.hiring = threading.RLock()
+        self.n_started = 0
 
-
-def _shared_pool(n_workers: int) -> Any:
-    """Return the shared pool, made anew if it has fewer workers."""
-    global _pool
-    if _pool is None or _pool.n_workers < n_workers:
-        if _pool is not None:
-            _pool.close()
-        # More threads than CPUs would only keep each other from working by looking.
-        _pool = kernels.Pool(n_workers, LOOKS if n_workers < _available_cpus() else 0)
-        for worker in range(_pool.n_workers):
-            threading.Thread(
-                target=_pool.work, args=(worker,), name=f"tinycnn-{worker}", daemon=True
-            ).start()
-    return _pool
+    def hire(self, n_workers: int) -> None:
+        """Start what is missing of so many workers, as far as the system has threads to give."""
+        with self.hiring:
+            while self.n_started < n_workers:
+                name = f"tinycnn-{self.n_started}"
+                try:
+                    threading.Thread(target=self.pool.work, name=name, daemon=True).start()
+                except (RuntimeError, MemoryError):
+                    return
+                # Only now: an interrupt before this makes one worker too many, which harms nobody.
+                self.n_started += 1
 
 
-def _forget_pool() -> None:
-    """Start over in a forked child, where the parent's threads do not exist."""
-    global _pool, _lent, _in_use
-    _pool, _lent, _in_use = None, None, threading.RLock()
+_shared = _Shared()
+
+
+def pool_for(n_threads: int) -> kernels.Pool:
+    """Return the pool, with the workers that n_threads threads need beside the caller's own."""
+    shared = _shared
+    if shared.n_started < n_threads - 1:
+        shared.hire(n_threads - 1)
+    return shared.pool
+
+
+def _start_over() -> None:
+    """Make a new pool in a forked child, where the parent's threads do not exist."""
+    global _shared
+    _shared = _Shared()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_start_over)

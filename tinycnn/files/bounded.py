@@ -53,11 +53,17 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
         If it cannot be read, or is a folder, a pipe, a device or a socket.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
+    number = os.open(path, flags)
+    try:
+        mode = os.fstat(number).st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
             raise OSError(f"{path}: is {kind}, not a file")
+        file = os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+    with file:
         yield file
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from tinycnn._checks import FloatArray, as_count, as_flag, shown
 from tinycnn.files.archive import open_archive, read_array, write_archive
 from tinycnn.files.model import as_metadata, describe, model_entries, read_metadata, read_model
+from tinycnn.files.writing import require_writable
 from tinycnn.network import CNN
 from tinycnn.training.callbacks import Callback, History, TrainingState
 from tinycnn.training.schedules import constant
@@ -62,8 +63,8 @@ class Checkpoint(Callback):
 
     Raises
     ------
-    FileNotFoundError
-        If the folder does not exist, before training begins.
+    OSError
+        If the folder does not exist or cannot be written to, before training begins.
     ValueError
         If the file to resume from is no checkpoint, is damaged, or comes from a training with
         other arguments, which the message names; network and optimiser are unchanged then.
@@ -90,6 +91,7 @@ class Checkpoint(Callback):
         folder = self.path.parent
         if not folder.is_dir():
             raise FileNotFoundError(f"Checkpoint: there is no folder {folder}; make it first")
+        require_writable(self.path)
         self._arguments = _described(state.arguments)
         if self.resume and self.path.exists():
             _restore(state, self.path)

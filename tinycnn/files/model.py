@@ -120,9 +120,9 @@ def load_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
 def is_model_file(path: str | os.PathLike[str]) -> bool:
     """Tell whether an existing file looks like a model, without reading its parameters."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(Path(path)) as archive:
             return f"{METADATA_KEY}.npy" in archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (ValueError, OSError):
         return False
 
 

@@ -63,6 +63,21 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     _synchronise_folder(target.parent)
 
 
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Raise OSError unless a file can be written to a path, before there is anything to write.
+
+    Raises
+    ------
+    OSError
+        As :func:`atomic_file` would, but for what a full disk does not take.
+    """
+    target = Path(os.path.realpath(path))
+    _status_of_file(target)
+    draft, file = _open_draft(target)
+    file.close()
+    draft.unlink()
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text as UTF-8, all of it or nothing: see :func:`atomic_file`."""
     with atomic_file(path) as file:
@@ -84,7 +99,10 @@ def _status_of_file(target: Path) -> os.stat_result | None:
 def _open_draft(target: Path) -> tuple[Path, IO[bytes]]:
     """Make a draft that is locked as long as it is open."""
     while True:
-        number, name = tempfile.mkstemp(DRAFT_SUFFIX, _draft_prefix(target), target.parent)
+        try:
+            number, name = tempfile.mkstemp(DRAFT_SUFFIX, _draft_prefix(target), target.parent)
+        except OSError as error:  # which names the draft
+            raise OSError(error.errno, error.strerror, str(target)) from error
         draft, file = Path(name), os.fdopen(number, "w+b")
         if fcntl is None:
             return draft, file

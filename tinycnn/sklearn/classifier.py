@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
@@ -11,10 +13,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import column_or_1d
 
+from tinycnn._checks import shown
 from tinycnn.layers import Layer
 from tinycnn.network import CNN
 from tinycnn.sklearn.predicting import PredictsWithNetwork
 from tinycnn.sklearn.reading import Labelled, read_examples, those_that_count
+from tinycnn.sklearn.safety import all_or_nothing
 from tinycnn.sklearn.threads import threads_of
 from tinycnn.sklearn.translation import (
     draw_seed,
@@ -302,37 +306,11 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
             For data or parameters that do not fit each other.
         FloatingPointError
             If the loss is no longer finite.
+
+        Whatever is raised, also by Ctrl-C, leaves the estimator as it was before.
         """
-        goes_on = bool(self.warm_start) and hasattr(self, "network_")
-        images, y = read_examples(self, X, y, reset=not goes_on)
-        classes = np.unique(y)
-        if goes_on and not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"warm_start: the network knows the classes {self.classes_}, y has {classes}; "
-                "set warm_start=False to start anew"
-            )
-        self.classes_ = classes
-        examples = those_that_count(self, images, y, sample_weight)
-        present = classes[np.unique(examples.labels)]
-        if len(present) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs images of at least 2 classes, got 1 class: "
-                f"{present.item(0)!r}"
-            )
-        self._random = check_random_state(self.random_state)
-        if not goes_on:
-            self._start(examples)
-        self._optimizer = self._new_optimizer()
-        stopping = stopping_arguments(
-            self.early_stopping, self.validation_fraction, self.n_iter_no_change, self.tol
-        )
-        epochs = auto_epochs(len(examples.images))
-        self._train(
-            examples,
-            epochs=as_count_or_auto("max_iter", self.max_iter, epochs, 1),
-            schedule=as_choice("schedule", self.schedule, SCHEDULES),
-            **stopping,
-        )
+        with all_or_nothing(self):
+            self._fit(X, y, sample_weight)
         return self
 
     def partial_fit(
@@ -373,6 +351,58 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
         ValueError, TypeError, FloatingPointError
             As :meth:`fit`.
         """
+        with all_or_nothing(self):
+            self._partial_fit(X, y, classes, sample_weight)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Describe the estimator to scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _fit(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None) -> None:
+        goes_on = bool(self.warm_start) and hasattr(self, "network_")
+        images, y = read_examples(self, X, y, reset=not goes_on)
+        classes = np.unique(y)
+        if goes_on and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"warm_start: the network knows the classes {self.classes_}, y has {classes}; "
+                "set warm_start=False to start anew"
+            )
+        self.classes_ = classes
+        examples = those_that_count(self, images, y, sample_weight)
+        present = classes[np.unique(examples.labels)]
+        if len(present) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs images of at least 2 classes, got 1 class: "
+                f"{present.item(0)!r}"
+            )
+        self._random = check_random_state(self.random_state)
+        if goes_on:
+            self._go_on("warm_start: set it to False")
+        else:
+            self._start(examples)
+        self._optimizer = self._new_optimizer()
+        stopping = stopping_arguments(
+            self.early_stopping, self.validation_fraction, self.n_iter_no_change, self.tol
+        )
+        epochs = auto_epochs(len(examples.images))
+        self._train(
+            examples,
+            epochs=as_count_or_auto("max_iter", self.max_iter, epochs, 1),
+            schedule=as_choice("schedule", self.schedule, SCHEDULES),
+            **stopping,
+        )
+
+    def _partial_fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        classes: npt.ArrayLike | None,
+        sample_weight: npt.ArrayLike | None,
+    ) -> None:
         if isinstance(self.class_weight, str):
             raise ValueError(
                 f"class_weight: partial_fit sees a part of the images and cannot tell what is "
@@ -389,25 +419,21 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
             )
         self.classes_ = known
         examples = those_that_count(self, images, y, sample_weight)
+        optimizer = self._new_optimizer()
         if first:
             self._random = check_random_state(self.random_state)
             self._start(examples)
-            self._optimizer = self._new_optimizer()
+        else:
+            self._go_on("partial_fit: call fit")
+            with suppress(ValueError, TypeError):  # an optimiser of another kind begins anew
+                optimizer.set_state(self._optimizer.state())
+        self._optimizer = optimizer
         self._train(examples, epochs=1, schedule=None)
-        return self
 
-    def __sklearn_tags__(self) -> Any:
-        """Describe the estimator to scikit-learn."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    def _start(self, examples: Labelled) -> None:
-        """Make a new network for the images."""
-        images = examples.images
-        layers = make_layers(
-            images.shape[1:],
+    def _layers(self) -> list[Layer]:
+        """List the layers that the parameters ask for."""
+        return make_layers(
+            self.image_shape_,
             len(self.classes_),
             self.layers,
             channels=self.channels,
@@ -415,9 +441,23 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
             hidden=self.hidden,
             padding=self.padding,
         )
+
+    def _go_on(self, way_out: str) -> None:
+        """Check that the network is still the one that is asked for; make it one to train."""
+        if tuple(self._layers()) != self.network_.layers:
+            raise ValueError(
+                f"{way_out} to start anew: the network has the layers "
+                f"{shown(list(self.network_.layers))}, the parameters now ask for others"
+            )
+        if not self.network_.flat.flags.writeable:  # a joblib worker shares it with others
+            self.network_ = copy.deepcopy(self.network_)
+
+    def _start(self, examples: Labelled) -> None:
+        """Make a new network for the images."""
+        images = examples.images
         network = CNN(
             images.shape[1:],
-            layers,
+            self._layers(),
             dtype="float64" if images.dtype == np.float64 else "float32",
             seed=draw_seed(self._random),
             class_names=[str(label) for label in self.classes_],

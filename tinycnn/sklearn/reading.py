@@ -41,6 +41,7 @@ def read_examples(
 
     With `reset`, what an image is is learned from X, else images must be as before.
     """
+    _refuse_masked("y", y)
     rows, sample_shape = _as_rows(X)
     rows, labels = validate_data(estimator, rows, y, reset=reset, dtype=PIXEL_TYPES, order="C")
     check_classification_targets(labels)
@@ -83,6 +84,7 @@ def those_that_count(
 
 def _as_rows(X: Any) -> tuple[Any, tuple[int, ...]]:
     """Flatten images of more than one dimension; also return their shape, () if they are flat."""
+    _refuse_masked("X", X)
     shape = getattr(X, "shape", None)
     if shape is None:
         X = np.asarray(X)
@@ -91,3 +93,9 @@ def _as_rows(X: Any) -> tuple[Any, tuple[int, ...]]:
         return X, ()
     sample_shape = tuple(shape[1:])
     return np.asarray(X).reshape(shape[0], math.prod(sample_shape)), sample_shape
+
+
+def _refuse_masked(name: str, values: Any) -> None:
+    """Raise TypeError for masked arrays, whose masks NumPy would drop without a word."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name}: masked arrays are not supported; fill it: {name}.filled(0)")

@@ -116,9 +116,11 @@ def by_number(class_weight: Any, classes: npt.NDArray[Any]) -> ClassWeight | Non
         )
     numbers = {label: i for i, label in enumerate(classes.tolist())}
     unknown = [label for label in class_weight if label not in numbers]
-    if unknown:
+    # As scikit-learn's classifiers have it: a part of the images may lack a class, but where some
+    # class has no weight, a name that nobody knows is rather a mistake.
+    if unknown and not numbers.keys() <= class_weight.keys():
         raise ValueError(f"class_weight: {unknown[0]!r} is not among {list(numbers)}")
-    return {numbers[label]: weight for label, weight in class_weight.items()}
+    return {numbers[label]: class_weight[label] for label in class_weight if label in numbers}
 
 
 def draw_seed(random: np.random.RandomState) -> int:

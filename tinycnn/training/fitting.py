@@ -160,6 +160,11 @@ def fit(
     """
     if not isinstance(net, CNN):
         raise TypeError(f"net: must be a tinycnn.CNN, got {shown(net)}")
+    if not net.flat.flags.writeable:
+        raise ValueError(
+            "net: its parameters are read-only, as those that joblib hands to other processes; "
+            "train a copy: copy.deepcopy(net)"
+        )
     images, labels = _checked_data(net, images, labels)
     _require_usual_scale(net, images)
     seed = as_seed("seed", seed)
@@ -207,16 +212,16 @@ def _train(state: TrainingState, task: _Task, n_threads: int) -> None:
     failure: BaseException | None = None
     try:
         _begin(state, initial)
-        with net.path.gradients(net.flat, n_threads, task.label_smoothing) as gradients:
-            while not state.over:
-                state.epoch += 1
-                _run_epoch(state, task, gradients)
-                _require_convergence(state, initial)
-                _validate(state, n_threads)
-                answers = [callback.on_epoch_end(state) for callback in callbacks]
-                state.stopping = any(answers)
-                for callback in callbacks:
-                    callback.after_epoch(state)
+        gradients = net.path.gradients(net.flat, n_threads, task.label_smoothing)
+        while not state.over:
+            state.epoch += 1
+            _run_epoch(state, task, gradients)
+            _require_convergence(state, initial)
+            _validate(state, n_threads)
+            answers = [callback.on_epoch_end(state) for callback in callbacks]
+            state.stopping = any(answers)
+            for callback in callbacks:
+                callback.after_epoch(state)
     except BaseException as error:
         failure = error
         raise
@@ -305,7 +310,7 @@ def _end(state: TrainingState, failure: BaseException | None) -> None:
     for callback in state.callbacks:
         try:
             callback.on_fit_end(state)
-        except Exception as error:
+        except BaseException as error:  # also Ctrl-C: who comes later may have something to keep
             if failure is None:
                 failure = error
             else:
