@@ -1,7 +1,9 @@
 """How Sphinx builds the guide: ``make docs``. Nothing here needs a network, neither do its pages."""
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "_ext"))
@@ -20,6 +22,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "commands",
     "formulas",
+    "measured",
     "pictures",
 ]
 exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.zip"]
@@ -53,3 +56,18 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "write_computation_times": False,
 }
+
+
+def setup(app: Any) -> None:
+    """Let docstrings be read as they were meant."""
+    app.connect("autodoc-process-docstring", escape_stars, priority=400)  # before numpydoc
+
+
+def escape_stars(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Take stars in shapes and patterns, (N, *shape) and "*.png", for stars and no emphasis.
+
+    So too the underscore that an attribute of scikit-learn ends in, where another one is meant.
+    """
+    lines[:] = [re.sub(r"(?<![*`\w])\*(?=[\w.])", r"\\*", line) for line in lines]
+    lines[:] = [line.replace("(n_features_in_,)", "(``n_features_in_``,)") for line in lines]
+    lines[:] = [line.replace('"\\*_{label}.png"', '``"*_{label}.png"``') for line in lines]
