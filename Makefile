@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*.pxi)
 
-SPELLED := --skip=_build,_pictures,gallery,*.js README.md CONTRIBUTING.md CHANGELOG.md docs examples tinycnn
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs examples tinycnn
 
 .DEFAULT_GOAL := help
 .PHONY: help train test test-slow test-bounds test-levels test-cpus bench docs lint wheel reproducible clean

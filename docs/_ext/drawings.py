@@ -161,7 +161,7 @@ def filter_gradient() -> Any:
             (6.6, top + 1),
             title="dconv of filter 1",
             marked=[(row, column)],
-            form=".1f",
+            form=".2f",
         )
         product = example.IMAGES[n, 0, row + r, column + s] * found.dconv[n, 1, row, column] * 1000
         sign(ax, f"= {product:.1f}".replace("-", "−"), (10.6, top + 2))
