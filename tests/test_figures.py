@@ -56,9 +56,6 @@ ELSEWHERE = {
         "an accuracy of 97% means: of all such images, between some 95% and 98%": "an example",
         "the 95% interval": "a definition",
         "90% is nothing": "an example",
-        "of about 80%, about 80% should": "an example",
-        "0%}": "code",
-        "reach '10%'": "what the code prints, which tests/test_guide.py runs",
     },
     "docs/layers.md": {
         "prints an accuracy of 97%": "the example above it, which tests/test_layers_guide.py runs",
