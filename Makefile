@@ -60,7 +60,7 @@ test-cpus: $(VENV)/releasing  ## test the wheel in dist/ on emulated processors
 	$(BIN)/python tools/test_cpus.py
 
 clean:  ## remove everything that was made here
-	rm -rf docs/_build docs/_pictures docs/gallery docs/sg_execution_times.rst
+	rm -rf docs/_build docs/_pictures docs/gallery docs/_static/report.html docs/sg_execution_times.rst
 	rm -rf $(VENV) build dist tinycnn.egg-info digits.npz .pytest_cache .mypy_cache .ruff_cache
 	rm -rf tinycnn/*.c tinycnn/*.so tinycnn/_v3 tinycnn/_v4
 	find . -name __pycache__ -prune -exec rm -rf {} +

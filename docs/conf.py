@@ -1,4 +1,4 @@
-"""How Sphinx builds the guide: ``make docs``. Nothing here needs a network, neither do its pages."""
+"""How Sphinx builds the guide: ``make docs``. Neither this nor its pages need a network."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ import tinycnn  # noqa: E402
 
 project = "tinycnn"
 author = "the tinycnn developers"
-copyright = "the tinycnn developers"  # noqa: A001
+copyright = "the tinycnn developers"
 version = release = tinycnn.__version__
 
 extensions = [
@@ -21,6 +21,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "commands",
+    "example_report",
     "formulas",
     "measured",
     "pictures",
@@ -63,11 +64,12 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", escape_stars, priority=400)  # before numpydoc
 
 
-def escape_stars(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+def escape_stars(app: Any, *about: Any) -> None:
     """Take stars in shapes and patterns, (N, *shape) and "*.png", for stars and no emphasis.
 
     So too the underscore that an attribute of scikit-learn ends in, where another one is meant.
     """
+    lines: list[str] = about[-1]
     lines[:] = [re.sub(r"(?<![*`\w])\*(?=[\w.])", r"\\*", line) for line in lines]
     lines[:] = [line.replace("(n_features_in_,)", "(``n_features_in_``,)") for line in lines]
     lines[:] = [line.replace('"\\*_{label}.png"', '``"*_{label}.png"``') for line in lines]

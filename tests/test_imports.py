@@ -56,10 +56,11 @@ IN_ORDER = """
     export
 
     plots.drawing plots.training plots.results plots.networks plots
+    report.facts report.markup report.charts report.sections report.page report
 
     cli.streams cli.parser cli.options cli.next_command cli.provenance cli.models cli.sources
     cli.run cli.cautions cli.results cli.predictions
-    cli.train cli.evaluate cli.predict cli.info cli.export cli.app cli
+    cli.train cli.evaluate cli.predict cli.report cli.info cli.export cli.app cli
 
     __main__
 """

@@ -13,6 +13,7 @@ import tinycnn
 from tinycnn import plots
 
 BLUE, ORANGE = "#3b8fd6", "#e8761a"
+MINUS = "\N{MINUS SIGN}"
 
 
 def canvas(width: float, height: float, scale: float = 0.45) -> tuple[Any, Any]:
@@ -42,7 +43,7 @@ def grid(
         ax.add_patch(Rectangle(corner, 1, 1, fill=False, ec=ink, lw=0.6, alpha=0.5))
         if (row, column) in marked:
             ax.add_patch(Rectangle(corner, 1, 1, fc=colour, alpha=0.35, lw=0))
-        text = format(value, form).replace("-", "−")
+        text = format(value, form).replace("-", MINUS)
         ax.text(corner[0] + 0.5, corner[1] + 0.52, text, ha="center", va="center", fontsize=10)
     width = np.atleast_2d(values).shape[1]
     ax.text(left + width / 2, top - 0.25, title, ha="center", va="bottom", fontsize=10)
@@ -113,7 +114,7 @@ def softmax() -> Any:
         bars[example.LABELS[n]].set_color(ORANGE)
         for m in range(2):
             ax.text(m, found.probs[n, m] + 0.03, f"{found.probs[n, m]:.4f}", ha="center")
-        ticks = [f"class {m}\nlogit {found.logits[n, m]:.1f}".replace("-", "−") for m in range(2)]
+        ticks = [f"class {m}\nlogit {found.logits[n, m]:.1f}".replace("-", MINUS) for m in range(2)]
         ax.set(title=f"image {n}, is {example.LABELS[n]}", ylim=(0, 1.15), yticks=[0, 1])
         ax.set_xticks([0, 1], ticks)
     return figure
@@ -164,8 +165,8 @@ def filter_gradient() -> Any:
             form=".2f",
         )
         product = example.IMAGES[n, 0, row + r, column + s] * found.dconv[n, 1, row, column] * 1000
-        sign(ax, f"= {product:.1f}".replace("-", "−"), (10.6, top + 2))
-    sign(ax, f"sum: {total * 1000:.1f}".replace("-", "−"), (13, 5.6))
+        sign(ax, f"= {product:.1f}".replace("-", MINUS), (10.6, top + 2))
+    sign(ax, f"sum: {total * 1000:.1f}".replace("-", MINUS), (13, 5.6))
     return figure
 
 
