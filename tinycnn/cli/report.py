@@ -47,7 +47,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     _require_free(output)
     model = read_model(arguments.model)
     net = model.net
-    reading = reading_options(arguments, net.architecture.image_shape[1:])
+    reading = reading_options(arguments)
     path = _data_of(model) if arguments.data is None else arguments.data
     with on_interrupt("while the data were read or measured; nothing was written"):
         source = read_test_data(path, model, reading)
