@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*.pxi)
 
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs examples tinycnn
+
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-bounds test-levels test-cpus bench lint wheel reproducible clean
+.PHONY: help train test test-slow test-bounds test-levels test-cpus bench docs lint wheel reproducible clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +35,11 @@ test-bounds: $(VENV)/tested  ## run the tests on kernels that check every index
 bench: $(VENV)/measured  ## measure speed and memory beside other systems (20 minutes)
 	$(BIN)/python benchmarks/run.py
 
+docs: $(VENV)/documented  ## build the guide into docs/_build, without a warning and without a network
+	$(BIN)/codespell $(SPELLED)
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
+	@echo "see docs/_build/index.html"
+
 lint: $(VENV)/linted  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,6 +60,7 @@ test-cpus: $(VENV)/releasing  ## test the wheel in dist/ on emulated processors
 	$(BIN)/python tools/test_cpus.py
 
 clean:  ## remove everything that was made here
+	rm -rf docs/_build docs/_pictures docs/gallery docs/_static/report.html docs/sg_execution_times.rst
 	rm -rf $(VENV) build dist tinycnn.egg-info digits.npz .pytest_cache .mypy_cache .ruff_cache
 	rm -rf tinycnn/*.c tinycnn/*.so tinycnn/_v3 tinycnn/_v4
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -73,6 +81,10 @@ $(VENV)/tested: $(VENV)/installed
 
 $(VENV)/linted: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group lint --group test
+	touch $@
+
+$(VENV)/documented: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group docs
 	touch $@
 
 $(VENV)/measured: $(VENV)/installed

@@ -1,4 +1,7 @@
-"""Colour and shape: a set of small pictures that neither colour nor shape alone can sort.
+"""Colour and shape
+================
+
+A set of small pictures that neither colour nor shape alone can sort.
 
 Run it as ``python examples/colour_shapes.py``; it takes half a minute and needs nothing
 but tinycnn. 10,000 pictures of 32 x 32 are drawn: a disc, a square, a triangle or a cross, in red,

@@ -1,4 +1,7 @@
-"""Classify your own pictures: one folder a class in, a model file and predictions out.
+"""Your own pictures
+=================
+
+One folder a class in, a model file and predictions out.
 
 Run it as ``python examples/own_images.py PICTURES``, where PICTURES holds one subfolder of images
 per class (this needs Pillow: ``pip install 'tinycnn[images]'``). Without PICTURES, it draws some

@@ -1,4 +1,7 @@
-"""Do probabilities mean what they say? Before and after calibration.
+"""Do probabilities mean what they say?
+====================================
+
+Before and after calibration.
 
 The expected calibration error is how far, on average, the confidence in a prediction is from the
 share of predictions of that confidence that are right.

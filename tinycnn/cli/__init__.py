@@ -1,4 +1,5 @@
-"""The command line: ``tinycnn train``, ``evaluate``, ``predict``, ``info`` and ``export``.
+"""The command line: ``tinycnn train``, ``evaluate``, ``predict``, ``report``,
+``info`` and ``export``.
 
 app.py           main: runs a command; errors in one line, exit codes, Ctrl-C
 streams.py       what goes to the terminal, safe to show
@@ -12,7 +13,7 @@ cautions.py      what may be wrong with a training that ended well
 results.py       how results are told
 next_command.py  what to type next
 predictions.py   how predictions are written: lines, CSV, JSON
-train.py evaluate.py predict.py info.py export.py   the commands
+train.py evaluate.py predict.py report.py info.py export.py   the commands
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from tinycnn.cli.export import run_export
 from tinycnn.cli.info import run_info
 from tinycnn.cli.parser import EXIT_ERROR, Command, build_parser
 from tinycnn.cli.predict import run_predict
+from tinycnn.cli.report import run_report
 from tinycnn.cli.train import run_train
 from tinycnn.unusual import UnusualImagesWarning
 
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Command] = {
     "train": run_train,
     "evaluate": run_evaluate,
     "predict": run_predict,
+    "report": run_report,
     "info": run_info,
     "export": run_export,
 }

@@ -47,6 +47,7 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_report(commands)
     _add_info(commands)
     _add_export(commands)
     for name, command in commands.choices.items():
@@ -248,6 +249,28 @@ def _add_evaluate(commands: Parsers) -> None:
         "--threads", type=int, metavar="N", help="unless given, as many as there are CPUs"
     )
     _add_json(parser)
+
+
+def _add_report(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="write a page about a saved model",
+        description="Write one HTML file that says how good a model is and where it fails, how it "
+        "was trained and what it is made of: measured on the images that `tinycnn evaluate` would "
+        "choose.",
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="as for train; the data that the model was trained on if left out",
+    )
+    parser.add_argument(
+        "-o", "--output", default="report.html", metavar="FILE", help="where the page is written"
+    )
+    _add_reading(parser)
 
 
 def _add_predict(commands: Parsers) -> None:
