@@ -47,8 +47,8 @@ IN_ORDER = """
 
     __init__
 
-    sklearn.layout sklearn.safety sklearn.threads sklearn.translation sklearn.reading sklearn.predicting
-    sklearn.classifier sklearn
+    sklearn.layout sklearn.safety sklearn.threads sklearn.translation sklearn.reading
+    sklearn.predicting sklearn.classifier sklearn
 
     export.pytorch export.safetensors export.onnx
     export.html.page export.html

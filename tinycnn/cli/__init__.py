@@ -1,5 +1,4 @@
-"""The command line: ``tinycnn train``, ``evaluate``, ``predict``, ``report``,
-``info`` and ``export``.
+"""The command line: ``tinycnn train`` and its sisters.
 
 app.py           main: runs a command; errors in one line, exit codes, Ctrl-C
 streams.py       what goes to the terminal, safe to show

@@ -178,7 +178,8 @@ def _require_free(option: str, path: Path) -> None:
     try:
         require_writable(path)
     except OSError as error:
-        raise ValueError(f"{option}: {error.filename or path}: {error.strerror or error}") from error
+        words = error.strerror or error
+        raise ValueError(f"{option}: {error.filename or path}: {words}") from error
 
 
 def _require_model_or_blocks(arguments: argparse.Namespace) -> None:
