@@ -97,7 +97,8 @@ def _mean_gradients(net: CNN, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> list[
 
     The images go through the network some at a time, so that memory does not grow with N.
     """
-    path, scaling = net.path, (np.ones(1), np.zeros(1))
+    path: Any = net.path  # the fast or the readable one: each takes the state that it has made
+    scaling = np.ones(1), np.zeros(1)
     total = np.zeros(net.flat.size)
     for part in slabs(x, path.slab_images):
         # conv2d, ReLU, max pool, linear
