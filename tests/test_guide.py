@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser_checks import WAYS, look_at
 from guide_pages import DOCS, blocks_of, pages, require_alike, run_page
 
 import tinycnn
@@ -32,6 +32,7 @@ MODULES = [
     "tinycnn.inspection",
     "tinycnn.export",
     "tinycnn.plots",
+    "tinycnn.report",
     "tinycnn.sklearn",
     "tinycnn.zoo",
 ]
@@ -257,13 +258,34 @@ def test_words_are_spelled_as_they_should_be() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.slow
-def test_the_guide_is_built_without_a_warning(tmp_path: Path) -> None:
-    for library in ("sphinx", "furo", "myst_parser", "numpydoc", "sphinx_gallery"):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for library in ("sphinx", "furo", "myst_parser", "numpydoc", "sphinx_gallery", "latex2mathml"):
         pytest.importorskip(library)
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(tmp_path)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ}
-    )
+    folder = tmp_path_factory.mktemp("guide")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "one-page.html").exists()
+    return folder
+
+
+@pytest.mark.slow
+def test_the_guide_is_built_without_a_warning(built: Path) -> None:
+    assert (built / "one-page.html").exists()
+    assert (built / "_static" / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["index", "one-page", "understand", "fast", "reference/training"])
+def test_a_page_asks_nothing_of_the_network(page: str, built: Path) -> None:
+    text = (built / f"{page}.html").read_text(encoding="utf-8")
+    assert not re.search(r'<(?:script|img|link)[^>]*(?:src|href)="(?:https?:)?//', text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shade", "width"), WAYS)
+@pytest.mark.parametrize("page", ["one-page", "understand"])
+def test_axe_finds_nothing_and_nothing_is_cut_off(
+    page: str, shade: str, width: int, built: Path
+) -> None:
+    assert look_at(built / f"{page}.html", shade, width) == {"violations": [], "wide": False}

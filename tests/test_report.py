@@ -3,15 +3,15 @@
 import base64
 import html
 import io
-import json
 import re
-import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser_checks import WAYS, look_at
 from conftest import QUICK, small_net
 
 import tinycnn
@@ -317,45 +317,21 @@ def test_a_report_is_written_over_and_nothing_else(model, capsys):
 
 # ------------------------------------------------------------------------------------ in a browser
 
-BROWSER = next((name for name in ("chromium", "google-chrome") if shutil.which(name)), None)
-
-AXE = """
-<script>window.addEventListener("load", () => axe.run(document, {iframes: false}).then(found => {
-  const told = found.violations.map(each => [each.id, each.impact, each.nodes[0].html]);
-  const wide = document.documentElement.scrollWidth > window.innerWidth;
-  document.title = JSON.stringify({violations: told, wide: wide});
-}))</script></body>
-"""
-
-
-def in_browser(page: Path, script: str, *options: str) -> str:
-    """Open a page with a script behind its own; return the title that it has in the end."""
-    opened = page.with_name("opened.html")
-    head, _, tail = page.read_text(encoding="utf-8").rpartition("</body>")
-    opened.write_text(head + script + tail, encoding="utf-8")
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    command += [
-        f"--user-data-dir={page.parent / 'profile'}",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-    ]
-    command += [*options, "--virtual-time-budget=20000", "--dump-dom", f"file://{opened}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    return html.unescape(re.findall(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[0])
-
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-@pytest.mark.parametrize("shade", ["light", "dark"])
-@pytest.mark.parametrize("width", [500, 1200])
+@pytest.mark.parametrize(("shade", "width"), WAYS)
 def test_axe_finds_nothing_and_nothing_is_cut_off(shade, width, tmp_path, trained):
-    axe = pytest.importorskip("axe_core_python")
-    source = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-    net, images, labels = trained
     background = Background(history=HISTORY, command="tinycnn train " + "--option value " * 20)
-    write_report(net, images, labels, tmp_path / "report.html", background=background)
-    script = f"<script>{source.replace('</script', '<' + chr(92) + '/script')}</script>{AXE}"
-    colours = f"--blink-settings=preferredColorScheme={0 if shade == 'dark' else 1}"
-    found = json.loads(
-        in_browser(tmp_path / "report.html", script, colours, f"--window-size={width},900")
-    )
+    write_report(*trained, tmp_path / "report.html", background=background)
+    found = look_at(tmp_path / "report.html", shade, width)
     assert found == {"violations": [], "wide": False}
+
+
+def test_a_report_needs_nothing_optional(model):
+    blocked = ["matplotlib", "PIL", "sklearn", "onnx", "safetensors", "tqdm", "scipy"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
+        "from tinycnn.cli import main; sys.exit(main(['report', 'model.npz']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
