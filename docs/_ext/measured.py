@@ -1,7 +1,7 @@
 """The directive ``measured``: a table of times, straight from the newest results of a benchmark.
 
-Its argument names experiments of ``benchmarks/results/*/latest.json``; each line of its content is
-a contestant, then a colon, then what the table calls it. The caption names CPU and date.
+Its arguments are a file of ``benchmarks/results/*`` and one of its experiments; each line of its
+content is a contestant, then a colon, then what the table calls it. The caption names CPU and date.
 """
 
 import json
@@ -16,36 +16,41 @@ from sphinx.util.docutils import SphinxDirective
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
 
 
-def newest() -> tuple[Path, dict[str, Any]]:
-    """Return the file of the newest results, and what it holds."""
-    files = {path: json.loads(path.read_text("utf-8")) for path in RESULTS.glob("*/latest.json")}
+def newest(name: str) -> tuple[Path, dict[str, Any]]:
+    """Return the newest of the files of a name, and what it holds."""
+    found = RESULTS.glob(f"*/{name}.json")
+    files = {path: json.loads(path.read_text("utf-8")) for path in found}
     path = max(files, key=lambda each: files[each]["machine"]["date"])
     return path, files[path]
 
 
-def medians(results: dict[str, Any], experiment: str) -> dict[str, float]:
-    """Map the contestants of an experiment to their medians, in seconds."""
+def times(results: dict[str, Any], experiment: str) -> tuple[str, dict[str, float]]:
+    """Say what was measured, and map the contestants of an experiment to their seconds."""
     [found] = [each for each in results["experiments"] if each["name"] == experiment]
-    return {row["name"]: row["median"] for row in found["contestants"]}
+    rows = found["contestants"]
+    if "median" in rows[0]:
+        return "medians of wall time", {row["name"]: row["median"] for row in rows}
+    words = f"CPU time, the least of {len(rows[0]['seconds'])} rounds"
+    return words, {row["name"]: row["min"] for row in rows}
 
 
 class Measured(SphinxDirective):
     """A table with a row a contestant: its time, and how many times that of the last row."""
 
-    required_arguments = 1
+    required_arguments = 2
     has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Read the results and return the table."""
-        path, results = newest()
+        path, results = newest(self.arguments[0])
         self.env.note_dependency(str(path))
-        found = medians(results, self.arguments[0])
+        words, found = times(results, self.arguments[1])
         chosen = [[word.strip() for word in line.split(":", 1)] for line in self.content]
         last = found[chosen[-1][0]]
         rows = [(name, _time(found[key]), f"{found[key] / last:.1f}") for key, name in chosen]
         machine = results["machine"]
         date = datetime.fromisoformat(machine["date"]).date()
-        caption = f"{machine['cpu_model']} ({machine['cpu_kind']}), {date}, medians of wall time"
+        caption = f"{machine['cpu_model']} ({machine['cpu_kind']}), {date}, {words}"
         return [_table(caption, ("", "time", "× the last"), rows)]
 
 
