@@ -1,12 +1,16 @@
 """What is installed can be imported as a whole, anywhere, and leaves the interpreter as it was."""
 
+import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 
 import pytest
 
+import tinycnn
 from tinycnn.fast import dispatch
 
 
@@ -18,6 +22,32 @@ def run_python(code, **environment):
     )
     assert output.returncode == 0, output.stderr
     return output.stdout
+
+
+def test_modules_of_different_builds_refuse_each_other():
+    """As two packages, or a build that was half replaced, would leave them."""
+    make = ctypes.pythonapi.PyCapsule_New
+    make.restype = ctypes.py_object
+    make.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    name = b"tinycnn.Kernels of build 1"
+    with pytest.raises(ValueError, match="incorrect name"):
+        dispatch.kernels.use(make(1, name, None))
+
+
+@pytest.mark.skipif(not shutil.which("readelf"), reason="binutils are not installed")
+@pytest.mark.skipif(sys.platform != "linux", reason="these flags are Linux's")
+def test_modules_are_hardened_and_know_no_folder_of_the_machine_they_were_built_on():
+    folder = Path(tinycnn.__file__).parent
+    modules = [*folder.glob("*.so"), *folder.glob("_v?/*.so")]
+    assert len(modules) >= 3
+    for module in modules:
+        told = subprocess.run(
+            ["readelf", "-Wd", "--dyn-syms", module], capture_output=True, text=True, check=True
+        ).stdout
+        assert "BIND_NOW" in told, module
+        assert "RUNPATH" not in told, module
+        assert "RPATH" not in told, module
+    assert "__stack_chk_fail" in told
 
 
 @pytest.mark.parametrize("level", dispatch.supported_levels())

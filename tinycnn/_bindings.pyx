@@ -38,6 +38,7 @@ from tinycnn._kernels cimport (
     Operation,
     PixelKind,
     Prepared,
+    TABLE_NAME,
     TaskFunction,
 )
 
@@ -55,9 +56,12 @@ cdef const Kernels* kernels = NULL
 
 
 def use(table, /):
-    """Call the functions in this table, the ``table`` of a build of the kernels, from now on."""
+    """Call the functions in this table, the ``table`` of a build of the kernels, from now on.
+
+    ValueError if it was compiled from other sources than this module.
+    """
     global kernels
-    kernels = <const Kernels*> PyCapsule_GetPointer(table, "tinycnn.Kernels")
+    kernels = <const Kernels*> PyCapsule_GetPointer(table, TABLE_NAME)
 
 
 def conv2d_forward(

@@ -1,10 +1,18 @@
 """What lies between ``_bindings.pyx`` and ``_kernels.pyx``: a table of functions, and their words.
 
 ``_kernels.pyx``, compiled for each level of instruction sets, fills the table; ``_bindings.pyx``,
-compiled once, calls through it. Both must be built from the same file.
+compiled once, calls through it. The table's name tells the sources that both were compiled from.
 """
 
 from libc.stdint cimport int8_t, int64_t, uint8_t
+
+cdef extern from *:
+    """
+    #define TINYCNN_WORD(number) #number
+    #define TINYCNN_TABLE_OF(number) "tinycnn.Kernels of build " TINYCNN_WORD(number)
+    #define TINYCNN_TABLE TINYCNN_TABLE_OF(TINYCNN_BUILD)
+    """
+    const char* TABLE_NAME "TINYCNN_TABLE"
 
 cdef enum:
     MAX_OPERATIONS = 32

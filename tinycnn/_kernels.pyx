@@ -212,4 +212,4 @@ cdef Kernels kernels = Kernels(
     momentum_step=&momentum_step,
     adam_step=&adam_step,
 )
-table = PyCapsule_New(&kernels, "tinycnn.Kernels", NULL)
+table = PyCapsule_New(&kernels, TABLE_NAME, NULL)

@@ -90,7 +90,13 @@ def _is_built(level: str) -> bool:
 
 LEVEL = choose_level()
 kernels = _bindings
-kernels.use(load_table(LEVEL))
+try:
+    kernels.use(load_table(LEVEL))
+except ValueError as error:
+    raise ImportError(
+        "tinycnn: its compiled modules come from different builds; install it anew: "
+        "pip install --force-reinstall --no-cache-dir tinycnn"
+    ) from error
 
 # Forward and backward of single layers: compiled, or the plain NumPy that says what they mean.
 loops: Any = _reference if LEVEL == REFERENCE else kernels
