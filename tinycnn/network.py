@@ -389,8 +389,11 @@ class CNN:
         Raises
         ------
         ValueError, TypeError
-            If dlogits has not the shape or the dtype of the logits.
+            If dlogits has not the shape or the dtype of the logits, or the state is none of this
+            network.
         """
+        if not isinstance(state, ForwardState):
+            raise TypeError(f"state: must be what forward gave with the logits, got {shown(state)}")
         dlogits = as_float_array("dlogits", dlogits, 2, order="F")
         if dlogits.shape != state.logits_shape:
             raise ValueError(
