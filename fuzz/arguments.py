@@ -1,4 +1,6 @@
-"""Throw hostile arguments at the public functions. Usage: arguments.py SEED N
+"""Throw hostile arguments at the public functions.
+
+Usage: arguments.py SEED N
 
 Each outcome must be a value, or a clear ValueError, TypeError or OSError, within 5 seconds of CPU
 and 1 GB; nothing may be read or written outside an array, which a build with sanitizers tells.

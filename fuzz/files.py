@@ -1,4 +1,6 @@
-"""Throw nearly right files at every reader. Usage: files.py SEED N [NAME...]
+"""Throw nearly right files at every reader.
+
+Usage: files.py SEED N [NAME...]
 
 Each outcome must be a value, or a clear ValueError, TypeError or OSError that names the file, with
 at most 5 seconds of CPU and 1 GB. A checkpoint that is refused must leave its network alone. Files

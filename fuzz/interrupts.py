@@ -1,4 +1,6 @@
-"""Interrupt trainings and predictions at random moments. Usage: interrupts.py SEED N
+"""Interrupt trainings and predictions at random moments.
+
+Usage: interrupts.py SEED N
 
 After each of N interrupts, a training in the same process must have the right bits, on the workers
 that are there.
@@ -52,6 +54,7 @@ def interrupted(work: Callable[[], object], delay: float) -> bool:
 def main() -> None:
     """Interrupt N times."""
     rng, n, wrong, raised = random.Random(int(sys.argv[1])), int(sys.argv[2]), 0, 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     expected, net, start = trained(1), network(), time.monotonic()
     for _ in range(n):
         n_threads = rng.randrange(1, 20)

@@ -1,4 +1,6 @@
-"""Kill processes while they save. Usage: kills.py SEED N
+"""Kill processes while they save.
+
+Usage: kills.py SEED N
 
 A child trains with checkpoints and then saves over and over, in one of three ways: from its main
 thread, from four threads to one path, or as the command line. It is killed at a random moment.

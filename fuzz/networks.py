@@ -1,4 +1,6 @@
-"""Random networks on the fast path against the readable path. Usage: networks.py SEED SECONDS
+"""Random networks on the fast path against the readable path.
+
+Usage: networks.py SEED SECONDS
 
 Values of both must agree to rounding, and for any number of threads to the bit. Run on a build with
 sanitizers, this is the hunt for reads and writes outside arrays: see tools/sanitize.py.

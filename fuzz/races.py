@@ -1,4 +1,6 @@
-"""Ten scenes in which threads meet, for a build with the thread sanitizer. Usage: races.py [NAME...]
+"""Ten scenes in which threads meet, for a build with the thread sanitizer.
+
+Usage: races.py [NAME...]
 
 Each runs in a process of its own, which a report ends.
 """
@@ -110,6 +112,7 @@ def saves_while_predicting() -> None:
 
 def interrupts() -> None:
     """Ctrl-C while workers compute, and a training after it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     for delay in range(1, 20):
         alarm = threading.Timer(delay / 200, os.kill, (os.getpid(), signal.SIGINT))
         try:

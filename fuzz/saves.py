@@ -1,4 +1,6 @@
-"""Save to one path from many threads while others load. Usage: saves.py N
+"""Save to one path from many threads while others load.
+
+Usage: saves.py N
 
 Every load must be one of the networks that were saved, whole.
 """
