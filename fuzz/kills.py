@@ -56,33 +56,25 @@ def save_for_ever(n_threads: int) -> None:
     save()
 
 
-def start(rng: random.Random) -> int:
-    """Start a child; return its process number and let it run for a moment."""
+def kill_one(rng: random.Random) -> None:
+    """Start a child, let it run for a moment, and kill it."""
     if rng.random() < 0.05:
-        command = [
-            "train",
-            "-q",
-            "-o",
-            "m.npz",
-            "--checkpoint",
-            "cli.npz",
-            "--resume",
-            "--epochs",
-            "300",
-        ]
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tinycnn", *command], stdout=subprocess.DEVNULL
-        )
-        time.sleep(0.5 + rng.random() * 2)
-        return child.pid
+        options = ["-q", "-o", "m.npz", "--checkpoint", "cli.npz", "--resume", "--epochs", "300"]
+        command = [sys.executable, "-m", "tinycnn", "train", *options]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
+            time.sleep(0.5 + rng.random() * 2)
+            child.kill()
+        return
+    n_threads = rng.choice((1, 1, 4))
     pid = os.fork()
     if pid == 0:
         try:
-            save_for_ever(rng.choice((1, 1, 4)))
+            save_for_ever(n_threads)
         finally:
             os._exit(1)
     time.sleep(rng.random() ** 2 * 0.12)
-    return pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def main() -> None:
@@ -92,9 +84,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for _ in range(n):
-            pid = start(rng)
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            kill_one(rng)
             for path in Path().glob("*.npz"):
                 try:
                     tinycnn.load_model(path)
@@ -104,7 +94,7 @@ def main() -> None:
             if rng.random() < 0.2:
                 wrong += train(Path("c.npz")).flat.tobytes() != expected
                 resumed += 1
-                Path("c.npz").unlink()
+                Path("c.npz").unlink(missing_ok=True)
         for name in ("m.npz", "c.npz", "cli.npz"):
             tinycnn.save_model(network(), name)
         left = list(Path().glob(".*.part"))

@@ -29,7 +29,10 @@ def main() -> None:
 
         def save(net: tinycnn.CNN) -> None:
             for _ in range(n // WRITERS):
-                tinycnn.save_model(net, path)
+                try:
+                    tinycnn.save_model(net, path)
+                except OSError as error:
+                    problems.append(f"not saved: {error}")
 
         threads = [threading.Thread(target=save, args=(net,)) for net in nets]
         for thread in threads:

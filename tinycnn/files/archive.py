@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinycnn._checks import shown
+from tinycnn._checks import SHOWN_CHARACTERS, shown
 from tinycnn.files.bounded import open_file, read_bounded
 from tinycnn.files.writing import atomic_file
 
@@ -95,8 +95,8 @@ def _zip_errors(what: str) -> Iterator[None]:
         yield
     except _ZIP_ERRORS as error:
         raise ValueError(
-            f"{what} cannot be read as an NPZ (zip) archive: {error}; fetch it again, or write "
-            "it again with np.savez_compressed"
+            f"{what} cannot be read as an NPZ (zip) archive: {str(error)[:SHOWN_CHARACTERS]}; fetch "
+            "it again, or write it again with np.savez_compressed"
         ) from error
 
 
