@@ -5,14 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*.pxi)
 
-.DEFAULT_GOAL := help
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs examples tinycnn
+
 # What `make fuzz` tries: the same with the same seed.
 SEED ?= 0
 FILES ?= 20000
 CALLS ?= 20000
 SECONDS ?= 30
 
-.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench lint wheel reproducible clean
+.DEFAULT_GOAL := help
+.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench docs lint wheel reproducible clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -21,20 +23,20 @@ train: $(VENV)/installed  ## install tinycnn and train it on the bundled digits
 	$(BIN)/tinycnn train -o digits.npz
 
 test: $(VENV)/tested  ## install tinycnn and run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-slow: $(VENV)/tested  ## run the slow tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto -m slow
 
 test-levels: $(VENV)/tested  ## run the tests on the kernels for older processors too
-	TINYCNN_CPU_LEVEL=baseline $(BIN)/python -m pytest -m "not slow"
-	TINYCNN_CPU_LEVEL=v3 $(BIN)/python -m pytest -m "not slow"
+	TINYCNN_CPU_LEVEL=baseline $(BIN)/python -m pytest -n auto -m "not slow"
+	TINYCNN_CPU_LEVEL=v3 $(BIN)/python -m pytest -n auto -m "not slow"
 
 test-bounds: $(VENV)/tested  ## run the tests on kernels that check every index
 	$(PYTHON) -m venv $(VENV)/bounds
 	$(VENV)/bounds/bin/python -m pip install --quiet --upgrade pip
 	TINYCNN_BOUNDSCHECK=1 $(VENV)/bounds/bin/python -m pip install --quiet --group test .
-	cd tests && ../$(VENV)/bounds/bin/python -m pytest -c ../pyproject.toml -m "not slow" .
+	cd tests && ../$(VENV)/bounds/bin/python -m pytest -n auto -c ../pyproject.toml -m "not slow" .
 
 fuzz: $(VENV)/tested  ## try damaged files, hostile arguments, random networks, kills and interrupts
 	cd fuzz && ../$(BIN)/python files.py $(SEED) $(FILES)
@@ -52,6 +54,11 @@ tsan: $(VENV)/tested  ## run threads at once on a build that sees every race
 
 bench: $(VENV)/measured  ## measure speed and memory beside other systems (20 minutes)
 	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/documented  ## build the guide into docs/_build, without a warning and without a network
+	$(BIN)/codespell $(SPELLED)
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
+	@echo "see docs/_build/index.html"
 
 lint: $(VENV)/linted  ## check style and types
 	$(BIN)/ruff check .
@@ -73,6 +80,7 @@ test-cpus: $(VENV)/releasing  ## test the wheel in dist/ on emulated processors
 	$(BIN)/python tools/test_cpus.py
 
 clean:  ## remove everything that was made here
+	rm -rf docs/_build docs/_pictures docs/gallery docs/_static/report.html docs/sg_execution_times.rst
 	rm -rf $(VENV) build dist tinycnn.egg-info digits.npz .pytest_cache .mypy_cache .ruff_cache
 	rm -rf tinycnn/*.c tinycnn/*.so tinycnn/_v3 tinycnn/_v4
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -93,6 +101,10 @@ $(VENV)/tested: $(VENV)/installed
 
 $(VENV)/linted: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group lint --group test
+	touch $@
+
+$(VENV)/documented: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group docs
 	touch $@
 
 $(VENV)/measured: $(VENV)/installed

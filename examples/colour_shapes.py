@@ -1,4 +1,7 @@
-"""Colour and shape: a set of small pictures that neither colour nor shape alone can sort.
+"""Colour and shape
+================
+
+A set of small pictures that neither colour nor shape alone can sort.
 
 Run it as ``python examples/colour_shapes.py``; it takes half a minute and needs nothing
 but tinycnn. 10,000 pictures of 32 x 32 are drawn: a disc, a square, a triangle or a cross, in red,
@@ -63,7 +66,7 @@ def shuffle_pixels(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def accuracy_of(images: np.ndarray, labels: np.ndarray, n_train: int, arguments) -> float:
     """Train a network of three blocks on the first images; return its accuracy on the others."""
-    net = tinycnn.CNN(images.shape[1:], (16, 32, 32), kernel_size=3, n_classes=len(CLASS_NAMES))
+    net = tinycnn.CNN(images.shape[1:], channels=(16, 32, 32), n_classes=len(CLASS_NAMES))
     net.standardize(images[:n_train])
     tinycnn.fit(
         net,

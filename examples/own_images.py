@@ -1,4 +1,7 @@
-"""Classify your own pictures: one folder a class in, a model file and predictions out.
+"""Your own pictures
+=================
+
+One folder a class in, a model file and predictions out.
 
 Run it as ``python examples/own_images.py PICTURES``, where PICTURES holds one subfolder of images
 per class (this needs Pillow: ``pip install 'tinycnn[images]'``). Without PICTURES, it draws some
@@ -23,7 +26,9 @@ def draw_pictures(folder: Path) -> Path:
         (folder / shape).mkdir()
         for i in range(100):
             width, height = (int(n) for n in rng.integers(48, 96, 2))
-            ground, ink = (tuple(int(c) for c in rng.integers(*r, 3)) for r in [(0, 90), (150, 256)])
+            ground, ink = (
+                tuple(int(c) for c in rng.integers(*r, 3)) for r in [(0, 90), (150, 256)]
+            )
             radius = float(rng.uniform(0.3, 0.45)) * min(width, height)
             x, y = (float(rng.uniform(radius, n - radius)) for n in (width, height))
             picture = Image.new("RGB", (width, height), ground)

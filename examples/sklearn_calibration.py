@@ -1,4 +1,7 @@
-"""Do probabilities mean what they say? Before and after calibration.
+"""Do probabilities mean what they say?
+====================================
+
+Before and after calibration.
 
 The expected calibration error is how far, on average, the confidence in a prediction is from the
 share of predictions of that confidence that are right.
@@ -26,7 +29,7 @@ noise = np.random.default_rng(0).normal(0, 6, X.shape)
 X_train, X_test, y_train, y_test = train_test_split(
     X + noise, y, test_size=0.5, stratify=y, random_state=0
 )
-network = CNNClassifier(channels=(32,), random_state=0)
+network = CNNClassifier(channels=(32,), label_smoothing=0.0, random_state=0)
 for name, model in [
     ("as it is", network),
     ("calibrated", CalibratedClassifierCV(network, method="temperature", cv=3)),

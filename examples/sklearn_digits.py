@@ -1,4 +1,7 @@
-"""Handwritten digits in a scikit-learn pipeline, beside three of its own classifiers.
+"""Digits in a scikit-learn pipeline
+=================================
+
+Beside three of scikit-learn's own classifiers.
 
 The last quarter of the digits is the test part: they are mostly of other writers.
 """

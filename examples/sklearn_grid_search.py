@@ -1,4 +1,8 @@
-"""Which network is the best one? A grid search in two processes, on half of the digits."""
+"""Which network is the best one?
+==============================
+
+A grid search in two processes, on half of the digits.
+"""
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, train_test_split

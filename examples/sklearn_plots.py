@@ -1,4 +1,7 @@
-"""What the filters look for, and which digits fooled them: two pictures in one file.
+"""What the filters look for
+=========================
+
+And which digits fooled them: two pictures in one file.
 
 Run it as ``python examples/sklearn_plots.py [FILE]`` (this needs Matplotlib).
 """

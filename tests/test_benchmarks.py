@@ -244,11 +244,10 @@ def test_results_of_another_kind_are_not_overwritten(tmp_path, capsys):
 def test_results_go_to_the_folder_of_the_kind_and_the_index_lists_them():
     assert run.parse([]).output == RESULTS / cpu_kind()
     assert accuracy.parse(["mnist", "data"]).output == RESULTS / cpu_kind()
-    for kind in RESULTS.iterdir():
-        if kind.is_dir():
-            assert (
-                json.loads((kind / "latest.json").read_text())["machine"]["cpu_kind"] == kind.name
-            )
+    results = [*RESULTS.glob("*/latest.json"), *RESULTS.glob("*/steps.json")]
+    for path in results:
+        assert json.loads(path.read_text())["machine"]["cpu_kind"] == path.parent.name
+    assert results
     assert (RESULTS / index.PAGE).read_text() == index.index_text(RESULTS)
 
 

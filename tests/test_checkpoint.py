@@ -194,9 +194,9 @@ def test_threads_and_progress_may_be_others(tmp_path, data, capsys):
     resumed = outcome(data, path, "momentum", resume=True, n_threads=2, verbose=True)
     whole.assert_same(resumed)
     shown = capsys.readouterr().err
-    assert "18/18" in shown  # 3 batches an epoch
-    assert not re.search(r" ([0-9]|1[01])/18", shown)
-    assert "1/18" not in shown.replace("11/18", "")
+    batches = [int(n) for n in re.findall(r"(\d+)/18", shown)]  # 3 an epoch
+    assert max(batches) == 18
+    assert min(batches) >= 12
 
 
 def test_without_schedule_more_epochs_may_follow(tmp_path, data):
@@ -413,7 +413,7 @@ def test_other_arguments_are_refused_by_name(data, written):
         ),
         ("augmentation: None; .* Augmentation", {"augmentation": Augmentation(1)}),
         ("class_weight: None; .* with checksum", {"class_weight": "balanced"}),
-        ("label_smoothing: 0.0; .* 0.1", {"label_smoothing": 0.1}),
+        ("label_smoothing: 0.05; .* 0.1", {"label_smoothing": 0.1}),
         ("input_mean: ", {"net": standardized}),
         ("layers: ", {"net": make_net(channels=(4,))}),
         ("layers: ", {"net": make_net(padding=1, kernel_size=5)}),

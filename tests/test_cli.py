@@ -105,6 +105,7 @@ def test_options_are_checked_before_data_are_read(options, words, tmp_path, caps
 def test_bad_input_is_one_line_and_exit_code_2(model, data, tmp_path, capsys):
     (tmp_path / "text.txt").write_text("hello, world")
     np.savez(tmp_path / "other.npz", images=np.zeros((6, 8, 8), np.uint8), labels=np.arange(6))
+    np.savez(tmp_path / "large.npz", images=np.zeros((6, 9, 9), np.uint8), labels=np.arange(6) % 2)
     before = model.read_bytes()
     for arguments, words in [
         (("train", tmp_path / "nowhere"), "nowhere"),
@@ -117,6 +118,8 @@ def test_bad_input_is_one_line_and_exit_code_2(model, data, tmp_path, capsys):
         (("evaluate", tmp_path / "other.npz", data), "is no model that"),
         (("evaluate", tmp_path / "none.npz"), "none.npz: No such file"),
         (("evaluate", model, tmp_path / "other.npz"), "the class 2 is none of 0, 1"),
+        (("evaluate", model, tmp_path / "large.npz"), "images of 9 x 9 pixels"),
+        (("predict", model, tmp_path / "large.npz"), "images of 9 x 9 pixels"),
         (("evaluate", model, data, "--threads", 0), "--threads: must be"),
         (("predict", model, tmp_path / "text.txt"), "text.txt"),
         (("predict", model, tmp_path / "none.png"), "none.png"),

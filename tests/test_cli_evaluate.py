@@ -111,9 +111,7 @@ def test_a_test_part_with_training_images_in_it_is_told(by_heart, noise, tmp_pat
     path, _ = by_heart
     with np.load(noise) as archive:
         images, labels = archive["images"], archive["labels"]
-    np.savez(
-        tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images, y_test=labels
-    )
+    np.savez(tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     told = evaluated(capsys, path, tmp_path / "d.npz")
     assert told["measured_on"] == "the test part"
     assert "the model learned from 80.0% of these images" in told["cautions"][0]
@@ -131,7 +129,11 @@ def test_the_test_part_is_measured_as_train_did(tmp_path, rng, capsys):
     x_train, y_train = halves(40, rng)
     x_test = rng.integers(0, 256, (30, 8, 8), dtype=np.uint8)
     np.savez(
-        tmp_path / "d.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=np.arange(30) % 2
+        tmp_path / "d.npz",
+        x_train=x_train,
+        y_train=y_train,
+        x_test=x_test,
+        y_test=np.arange(30) % 2,
     )
     assert run("train", tmp_path / "d.npz", "-o", tmp_path / "m.npz", *QUICK, "--json") == 0
     expected = json.loads(capsys.readouterr().out)["test"]
@@ -161,9 +163,7 @@ def test_classes_are_matched_by_name(tmp_path, rng, capsys):
     assert run("train", tmp_path / "d.npz", "-o", tmp_path / "m.npz", *QUICK) == 0
     images, labels = halves(30, rng)
     right = images[labels == 1]
-    np.savez(
-        tmp_path / "one.npz", images=right, labels=np.zeros(15, int), class_names=["right"]
-    )
+    np.savez(tmp_path / "one.npz", images=right, labels=np.zeros(15, int), class_names=["right"])
     capsys.readouterr()
     told = evaluated(capsys, tmp_path / "m.npz", tmp_path / "one.npz")
     assert (told["n_right"], told["classes"][1]["n_images"]) == (15, 15)

@@ -1,4 +1,4 @@
-"""``tinycnn predict``: what it takes, what it writes, and what it does with files it cannot read."""
+"""``tinycnn predict``: what it takes and writes, and how it goes on after a bad file."""
 
 import csv
 import io
@@ -140,7 +140,11 @@ def test_csv_and_json_go_on_after_bad_files(model, pictures, capsys, option):
 
 
 def test_into_a_file(model, pictures, tmp_path, capsys):
-    for name, parse in (("p.json", json.loads), ("p.csv", str.splitlines), ("p.txt", str.splitlines)):
+    for name, parse in (
+        ("p.json", json.loads),
+        ("p.csv", str.splitlines),
+        ("p.txt", str.splitlines),
+    ):
         for _ in range(2):  # a file of predictions may be written again
             assert run("predict", model, pictures, "-o", tmp_path / name) == 0
             assert capsys.readouterr().out == ""

@@ -168,9 +168,7 @@ class Dying(io.StringIO):
     "error",
     [BrokenPipeError(errno.EPIPE, "Broken pipe"), ValueError("closed"), OSError(errno.EIO, "gone")],
 )
-def test_a_display_that_dies_does_not_end_the_training(
-    digits, monkeypatch, display, limit, error
-):
+def test_a_display_that_dies_does_not_end_the_training(digits, monkeypatch, display, limit, error):
     if display == "bar":
         pytest.importorskip("tqdm")
     else:

@@ -170,7 +170,7 @@ def test_size_is_for_image_folders(tmp_path):
         ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(9), "is one image"),
         (
             "images.tgz",
-            gzip.compress(b"a tar archive"),
+            gzip.compress(b"a tar archive", mtime=0),
             "is a gzip file, but no IDX file: unpack it first",
         ),
     ],

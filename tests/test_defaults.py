@@ -13,9 +13,9 @@ from tinycnn.training.defaults import auto_batch_size, auto_channels, auto_epoch
 @pytest.mark.parametrize(
     ("image_shape", "kernel_size", "padding", "channels"),
     [
-        ((1, 8, 8), 3, "same", (64,)),
-        ((1, 8, 8), 3, 0, (64,)),
-        ((1, 15, 15), 3, "same", (64,)),
+        ((1, 8, 8), 3, "same", (96,)),
+        ((1, 8, 8), 3, 0, (96,)),
+        ((1, 15, 15), 3, "same", (96,)),
         ((1, 16, 16), 3, "same", (32, 64)),
         ((1, 28, 28), 3, "same", (32, 64)),
         ((1, 28, 28), 3, 1, (32, 64)),
@@ -25,8 +25,8 @@ from tinycnn.training.defaults import auto_batch_size, auto_channels, auto_epoch
         ((3, 48, 48), 3, 0, (32, 64, 128)),
         ((3, 200, 200), 3, "same", (32, 64, 128)),
         ((1, 28, 28), 9, 0, (32, 64)),
-        ((1, 20, 20), 9, 0, (64,)),
-        ((1, 1, 1), 3, "same", (64,)),
+        ((1, 20, 20), 9, 0, (96,)),
+        ((1, 1, 1), 3, "same", (96,)),
     ],
 )
 def test_as_many_blocks_as_have_something_to_look_at(image_shape, kernel_size, padding, channels):

@@ -83,6 +83,17 @@ def test_sklearn_plots(tmp_path):
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
+def test_plot_result(tmp_path):
+    pytest.importorskip("matplotlib")
+    subprocess.run(
+        [sys.executable, EXAMPLES / "plot_result.py"],
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        capture_output=True,
+        check=True,
+    )
+
+
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_every_example_has_a_test(script):
     assert f"test_{script.stem}" in globals()

@@ -93,7 +93,7 @@ MAIN = """
 #include "cats_test.h"
 int main(void)
 {
-    static unsigned char scratch[CATS_SCRATCH_BYTES];
+    static cats_logit scratch[CATS_SCRATCH_BYTES / sizeof(cats_logit)];
     cats_logit logits[CATS_CLASSES];
     static const cats_pixel image[CATS_PIXELS] = {0};
     cats_logits_in(image, scratch, logits);

@@ -136,6 +136,21 @@ def test_every_value_of_every_layer_can_be_looked_into(tmp_path: Path) -> None:
 
 
 @needs_browser
+def test_maps_are_walked_with_the_keyboard(tmp_path: Path) -> None:
+    net = make_net("colour")
+    to_html(net, tmp_path / "net.html", examples=make_images(net, 2))
+    script = """
+      const canvas = cards[1].maps[2].canvas;
+      for (const key of ["Enter", "ArrowRight", "ArrowDown", "ArrowDown"])
+        canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+      const title = document.querySelector(".inspector h3").textContent;
+      document.getElementById("colophon").textContent = title;
+    """
+    text = visit(tmp_path / "net.html", tmp_path, script).text("colophon")
+    assert text == "conv1: map 3, row 6, column 7"
+
+
+@needs_browser
 def test_the_parts_that_the_inspector_shows_add_up(tmp_path: Path) -> None:
     """Conv: what is summed in the browser, in double precision, is what the layer gave."""
     net = make_net("two paddings")
@@ -150,6 +165,45 @@ def test_the_parts_that_the_inspector_shows_add_up(tmp_path: Path) -> None:
     text = visit(tmp_path / "net.html", tmp_path, script).text("colophon")
     total, bias, value = (float(number) for number in re.findall(r"-?\d+\.\d+", text))
     assert total + bias == pytest.approx(value, abs=0.011)
+
+
+# Each ends in an image that is neither the black paper nor the example.
+WAYS_IN = {
+    "drawn with the mouse": """
+      const at = (type, x, y) => pad.dispatchEvent(new PointerEvent(type, {
+        pointerId: 1, clientX: box.left + x * box.width, clientY: box.top + y * box.height }));
+      pad.setPointerCapture = () => {};
+      at("pointerdown", 0.2, 0.2); at("pointermove", 0.8, 0.8); at("pointerup", 0.8, 0.8);""",
+    "drawn with the keyboard": """
+      for (let i = 0; i < 4; i++)
+        pad.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", shiftKey: true }));""",
+    "dropped": """
+      const canvas = element("canvas", { width: 40, height: 30 });
+      canvas.getContext("2d").fillStyle = "#c04080";
+      canvas.getContext("2d").fillRect(5, 5, 20, 20);
+      canvas.toBlob((blob) => {
+        const files = new DataTransfer();
+        files.items.add(new File([blob], "picture.png", { type: "image/png" }));
+        document.dispatchEvent(new DragEvent("drop", { dataTransfer: files }));
+      });""",
+}
+
+
+@needs_browser
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_images_come_in(way: str, tmp_path: Path) -> None:
+    net = make_net("colour")
+    to_html(net, tmp_path / "net.html")
+    script = f"""
+      const pad = document.getElementById("pad"), box = pad.getBoundingClientRect();
+      {WAYS_IN[way]}
+      setInterval(() => {{  // a busy machine takes its time to decode a picture
+        const seen = document.getElementById("seen").getContext("2d");
+        const {{ data }} = seen.getImageData(0, 0, 12, 9);
+        document.getElementById("colophon").textContent = String(new Set(data).size);
+      }}, 200);
+    """
+    assert int(visit(tmp_path / "net.html", tmp_path, script).text("colophon")) > 2
 
 
 @needs_browser

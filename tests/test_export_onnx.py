@@ -132,3 +132,18 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
         to_onnx(make_net("one block"), tmp_path / "net.onnx", input="int8")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"net: must be a tinycnn\.CNN"):
         to_onnx("model.npz", tmp_path / "net.onnx")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", ["colour", "even kernel, same", "pooled image"])
+def test_another_runtime_computes_the_same(case: str, tmp_path: Path) -> None:
+    """ONNX's own evaluator, which is written in NumPy."""
+    from onnx.reference import ReferenceEvaluator
+
+    net, path = make_net(case), tmp_path / "net.onnx"
+    to_onnx(net, path)
+
+    def evaluate(images: np.ndarray) -> np.ndarray:
+        (result,) = ReferenceEvaluator(str(path)).run(["probabilities"], {"images": images})
+        return np.asarray(result)
+
+    assert worst_difference(evaluate, net, make_images(net)) < 1e-5

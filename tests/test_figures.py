@@ -43,8 +43,20 @@ ELSEWHERE = {
     "docs/fast-path.md": {
         "64 images took one thread 8%": "historical: epochs at batch 64, timed in 2026-11",
         "longer and 32 images 13%": "historical: epochs at batch 32, timed in 2026-11",
+        "of which about 4 MB are kept": "SLAB_BYTES in fast/engine.py",
         "some 400 microseconds": "epoch-8f3x3-b128 divided by its 469 steps, rounded",
         "takes 5 microseconds": "historical: timeit of optimizer.step, 2026-11-22",
+    },
+    "docs/one-page.md": {
+        "k = 1, r = 1, s = 1": "an index",
+        "k = 0, r = 0, s = 0": "an index",
+        "k = 1, r = 2, s = 2": "an index",
+    },
+    "docs/understand.md": {
+        "A network says 97%.": "an example",
+        "an accuracy of 97% means: of all such images, between some 95% and 98%": "an example",
+        "the 95% interval": "a definition",
+        "90% is nothing": "an example",
     },
     "docs/layers.md": {
         "prints an accuracy of 97%": "the example above it, which tests/test_layers_guide.py runs",

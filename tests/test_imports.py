@@ -30,6 +30,8 @@ IN_ORDER = """
     training.optim training.schedules training.callbacks training.progress
     training.defaults training.choices training.fitting training.contract
 
+    inspection
+
     files files.writing files.bounded files.archive files.model files.checkpoint
 
     datasets
@@ -45,16 +47,20 @@ IN_ORDER = """
 
     __init__
 
-    sklearn.layout sklearn.safety sklearn.threads sklearn.translation sklearn.reading sklearn.predicting
-    sklearn.classifier sklearn
+    sklearn.layout sklearn.safety sklearn.threads sklearn.translation sklearn.reading
+    sklearn.predicting sklearn.classifier sklearn
 
     export.pytorch export.safetensors export.onnx
+    export.html.page export.html
     export.c.text export.c.plan export.c.functions export.c.source export.c.files export.c
     export
 
+    plots.drawing plots.training plots.results plots.networks plots
+    report.facts report.markup report.charts report.sections report.page report
+
     cli.streams cli.parser cli.options cli.next_command cli.provenance cli.models cli.sources
     cli.run cli.cautions cli.results cli.predictions
-    cli.train cli.evaluate cli.predict cli.info cli.app cli
+    cli.train cli.evaluate cli.predict cli.report cli.info cli.export cli.app cli
 
     __main__
 """

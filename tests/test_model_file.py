@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from conftest import named
 
 import tinycnn
 from tinycnn import CNN, Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU
@@ -104,7 +105,7 @@ def test_a_layer_of_ones_own_is_read_once_it_is_registered(tmp_path, rng, monkey
     monkeypatch.setattr(tinycnn.layers, "LAYERS", dict(LAYERS))
 
     @dataclass(frozen=True)
-    class LeakyReLU(Layer):
+    class SlopedReLU(Layer):
         slope: float = 0.01
         sizes: tuple[int, ...] = (1, 2)
 
@@ -114,15 +115,15 @@ def test_a_layer_of_ones_own_is_read_once_it_is_registered(tmp_path, rng, monkey
         def backward(self, dout, cache):
             return np.where(cache > 0, dout, self.slope * dout).astype(dout.dtype), {}
 
-    net = CNN((1, 6, 6), [Conv(3), LeakyReLU(0.2), Flatten(), Linear(2)])
+    net = CNN((1, 6, 6), [Conv(3), SlopedReLU(0.2), Flatten(), Linear(2)])
     path = tmp_path / "m.npz"
     tinycnn.save_model(net, path)
     with pytest.raises(
         ValueError,
-        match=r"no layer is called 'leakyrelu'; import its class .*tinycnn\.layers\.register",
+        match=r"no layer is called 'slopedrelu'; import its class .*tinycnn\.layers\.register",
     ):
         tinycnn.load_model(path)
-    register(LeakyReLU)
+    register(SlopedReLU)
     loaded = tinycnn.load_model(path)
     assert loaded.layers == net.layers
     images = rng.random((5, 1, 6, 6))
@@ -323,7 +324,7 @@ FIRST = {"kind": "conv", "filters": 4, "kernel_size": [3, 3], "padding": [0, 0],
         [{"kind": "relu"}],
         [{"kind": "flatten"}],
     ],
-    ids=lambda layers: str(layers)[:50],
+    ids=lambda layers: named(layers)[:50],
 )
 def test_layers_that_are_none_are_refused(tmp_path, net, layers):
     path = tmp_path / "m.npz"

@@ -25,9 +25,7 @@ def test_a_model_without_notes_has_none(net, tmp_path):
 
 
 @pytest.mark.parametrize("notes", [{"x": object()}, {"x": float("nan")}])
-def test_notes_that_json_does_not_have_are_refused_before_anything_is_written(
-    net, tmp_path, notes
-):
+def test_notes_that_json_does_not_have_are_refused_before_anything_is_written(net, tmp_path, notes):
     with pytest.raises((TypeError, ValueError)):
         tinycnn.save_model(net, tmp_path / "m.npz", notes=notes)
     assert not (tmp_path / "m.npz").exists()

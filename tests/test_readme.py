@@ -17,9 +17,24 @@ def run_and_compare(blocks, expected):
     with contextlib.redirect_stdout(printed):
         for block in blocks:
             exec(block, names)
-    # Another CPU may round otherwise, and so train to another percentage.
-    masked = [re.sub(r"[\d.]+%", "%", output) for output in (printed.getvalue(), expected)]
-    assert masked[0] == masked[1]
+    got, words = percentages(printed.getvalue())
+    expected, expected_words = percentages(expected)
+    assert words == expected_words
+    # Another CPU may round otherwise, and so train to a slightly other percentage.
+    assert got == pytest.approx(expected, abs=1)
+
+
+def percentages(text):
+    """Return the percentages in a text, and the text without them."""
+    found = re.findall(r"([\d.]+)%", text)
+    return [float(number) for number in found], re.sub(r"[\d.]+%", "%", text)
+
+
+def test_a_wrong_percentage_would_be_noticed():
+    run_and_compare(["print('99.0%')"], "99.4%\n")
+    for wrong in ("97.9%\n", "100.1%\n", "99.0 percent\n"):
+        with pytest.raises(AssertionError):
+            run_and_compare(["print('99.0%')"], wrong)
 
 
 def test_the_examples_print_what_readme_says():

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import QUICK, halves, relative_error, small_net
+from conftest import QUICK, halves, named, relative_error, small_net
 
 import tinycnn
 from tinycnn import (
@@ -41,7 +41,8 @@ def two_classes(**arguments):
 def trained(data, net=None, **arguments):
     """Train a network on data, and return it with its history."""
     net = net or two_classes()
-    arguments = {"epochs": 2, "batch_size": 16, "verbose": False, **arguments}
+    fixed = {"epochs": 2, "batch_size": 16, "label_smoothing": 0.0, "verbose": False}
+    arguments = {**fixed, **arguments}
     return net, tinycnn.fit(net, *data, **arguments)
 
 
@@ -609,7 +610,7 @@ def test_every_argument_of_fit_has_a_wrong_one():
 @pytest.mark.parametrize(
     ("name", "value", "error", "words"),
     [(name, *case) for name, cases in REFUSED.items() for case in cases],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: named(value)[:40],
 )
 def test_wrong_arguments_are_refused_before_anything_changes(name, value, error, words):
     net = two_classes()

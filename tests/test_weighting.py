@@ -257,6 +257,7 @@ def test_fit_balances_what_it_trains_on_and_not_what_it_holds_out(rng):
         optimizer=SGD(lr=0),
         class_weight="balanced",
         validation_fraction=0.6,
+        label_smoothing=0.0,
         verbose=False,
     )
     assert history.train_loss == [pytest.approx(expected, rel=1e-12)]
@@ -320,7 +321,7 @@ def test_smoothing_keeps_a_network_from_being_certain(digits):
     certainty = []
     for smoothing in (0.0, 0.5):
         net = small_net((1, 8, 8))
-        tinycnn.fit(net, images, labels, label_smoothing=smoothing, **QUICK)
+        tinycnn.fit(net, images, labels, **{**QUICK, "label_smoothing": smoothing})
         assert net.score(images, labels) > 0.9
         certainty.append(net.predict_proba(images).max(axis=1).mean())
     # The target of the true class is 0.5 + 0.5 / 10.

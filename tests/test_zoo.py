@@ -29,5 +29,5 @@ def test_every_network_is_documented_and_takes_other_images(name):
 
 
 def test_another_name_is_refused_with_those_that_there_are():
-    with pytest.raises(ValueError, match="one of lenet, .*vgg, got 'resnet'"):
+    with pytest.raises(ValueError, match=r"one of lenet, .*vgg, got 'resnet'"):
         make_layers("resnet", 10)

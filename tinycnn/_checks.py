@@ -99,7 +99,7 @@ def require_finite(
     first_index is what the array's first row is called in the message, for arrays that are
     checked in pieces.
     """
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or _surely_finite(array, dtype):
         return
     with np.errstate(over="ignore"):
         finite = np.isfinite(array.astype(dtype, copy=False))
@@ -110,6 +110,16 @@ def require_finite(
             f"{name}: all values must be finite as {dtype}, got {name}[{place}] = {array[index]}; "
             "remove or replace such values first"
         )
+
+
+def _surely_finite(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Tell by the sum of squares, a third of the time of a look at each value; False: not sure."""
+    if array.dtype.type not in FLOAT_TYPES or not array.flags.c_contiguous:
+        return False
+    values = array.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(np.dot(values, values))
+    return total < float(np.finfo(dtype).max)
 
 
 def as_labels(name: str, labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[Any]:

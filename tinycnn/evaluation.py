@@ -115,18 +115,19 @@ class Evaluation:
             cautions.append(f"all test images are of one class, {name}: others are not measured")
         elif not self.beats_majority:
             cautions.append(
-                f"not clearly better than always answering {self.class_names[self.majority_class]}, "
-                f"which is right in {self.majority_share:.1%}"
+                "not clearly better than always answering "
+                f"{self.class_names[self.majority_class]}, which is right in "
+                f"{self.majority_share:.1%}"
             )
         few = np.flatnonzero((self.class_counts < FEW_IMAGES) & (self.class_counts > 0))
         if len(few):
             cautions.append(
-                f"{_listed([self.class_names[label] for label in few])}: fewer than {FEW_IMAGES} "
+                f"{listed([self.class_names[label] for label in few])}: fewer than {FEW_IMAGES} "
                 "test images, too few to tell the accuracy of a class"
             )
         missing = np.flatnonzero(self.class_counts == 0)
         if len(missing) and len(present) > 1:
-            names = _listed([self.class_names[label] for label in missing])
+            names = listed([self.class_names[label] for label in missing])
             cautions.append(f"{names}: no test images, so nothing is known about them")
         return cautions
 
@@ -217,7 +218,7 @@ def wilson_interval(n_right: int, n_images: int) -> tuple[float, float]:
     return max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
     """Join names, of many only the first."""
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more classes"

@@ -72,7 +72,7 @@ class CrossEntropyCache(NamedTuple):
 
     probabilities: FloatArray
     labels: npt.NDArray[np.intp]
-    shares: npt.NDArray[np.float64]  # of each image in the mean
+    shares: npt.NDArray[np.float64]  # of each image in the mean (N,), or of all of them ()
     label_smoothing: float
 
 
@@ -388,14 +388,15 @@ def cross_entropy_forward(
     shares = _shares(weights, N)
 
     shifted = _shifted(logits)
-    exponentials = np.exp(shifted)
-    totals = exponentials.sum(axis=1)
-    losses = np.log(totals) - shifted[np.arange(N), classes]
+    probabilities = np.exp(shifted)
+    totals = probabilities.sum(axis=1)
+    log_totals = np.log(totals)
+    losses = log_totals - shifted[np.arange(N), classes]
     if label_smoothing:
-        evenly = np.log(totals) - shifted.mean(axis=1)
+        evenly = log_totals - shifted.mean(axis=1)
         losses = (1 - label_smoothing) * losses + label_smoothing * evenly
-    loss = float(np.dot(shares, losses.astype(np.float64)))
-    probabilities = exponentials / totals[:, None]
+    loss = float((shares * losses).sum(dtype=np.float64))
+    probabilities /= totals[:, None]
     return loss, CrossEntropyCache(probabilities, classes, shares, label_smoothing)
 
 
@@ -411,16 +412,21 @@ def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray
     """
     probabilities, labels, shares, label_smoothing = cache
     N, n_classes = probabilities.shape
-    dlogits = probabilities - probabilities.dtype.type(label_smoothing / n_classes)
-    dlogits[np.arange(N), labels] -= 1 - label_smoothing
-    dlogits *= (dloss * shares).astype(dlogits.dtype)[:, None]
+    scale = np.asarray(dloss * shares, probabilities.dtype)
+    dlogits = probabilities * scale[..., None]
+    if label_smoothing:
+        dlogits -= (label_smoothing / n_classes * scale)[..., None]
+    dlogits[np.arange(N), labels] -= (1 - label_smoothing) * scale
     return dlogits
 
 
 def _shares(weights: npt.ArrayLike | None, N: int) -> npt.NDArray[np.float64]:
-    """Return each image's share of the total weight; all 0 where that is 0, or next to it."""
+    """Return each image's share of the total weight, or one share () that all of them have.
+
+    All are 0 where the total is 0, or next to it.
+    """
     if weights is None:
-        return np.full(N, 1 / N)
+        return np.array(1 / N)
     values = as_array("cross_entropy: weights", weights).astype(np.float64)
     _require(values.shape == (N,), f"cross_entropy: {N} images need {N} weights", values)
     total = values.sum()

@@ -94,8 +94,8 @@ class CNN:
 
     Notes
     -----
-    Predictions warn once (:class:`tinycnn.UnusualImagesWarning`) of images that are on another scale
-    than those that :meth:`standardize` has learned from, or black for white.
+    Predictions warn once (:class:`tinycnn.UnusualImagesWarning`) of images that are on another
+    scale than those that :meth:`standardize` has learned from, or black for white.
 
     Images are bytes (uint8, 0..255), uint16 or floats: byte b is taken as b / 255, all others as
     they are. From that, each channel's ``input_mean`` is taken away, and what is left is divided

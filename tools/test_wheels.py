@@ -16,6 +16,8 @@ WHAT_TESTS_NEED = ("tests", "pyproject.toml")  # which has pytest's settings
 ABOUT_THE_SOURCE_TREE = (
     "test_readme.py",
     "test_examples.py",
+    "test_guide.py",
+    "test_steps.py",
     "test_benchmarks.py",
     "test_benchmark_checks.py",
     "test_figures.py",

@@ -84,6 +84,7 @@ def _prepare_fit(task: Task, folder: Path) -> Prepared:
                 optimizer=optimizer,
                 schedule=None,
                 augmentation=None,
+                label_smoothing=0.0,
                 callbacks=[order],
                 verbose=False,
             )

@@ -10,9 +10,11 @@ from typing import Any
 
 from tinycnn.cli import streams
 from tinycnn.cli.evaluate import run_evaluate
+from tinycnn.cli.export import run_export
 from tinycnn.cli.info import run_info
 from tinycnn.cli.parser import EXIT_ERROR, Command, build_parser
 from tinycnn.cli.predict import run_predict
+from tinycnn.cli.report import run_report
 from tinycnn.cli.train import run_train
 from tinycnn.unusual import UnusualImagesWarning
 
@@ -20,7 +22,9 @@ COMMANDS: dict[str, Command] = {
     "train": run_train,
     "evaluate": run_evaluate,
     "predict": run_predict,
+    "report": run_report,
     "info": run_info,
+    "export": run_export,
 }
 
 # What a shell reports for programs that Ctrl-C or a closed pipe has ended.
@@ -64,14 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
     """Tell warnings as errors are told, and always those about the images."""
-
-    def show(message: Warning | str, *_: Any) -> None:
-        streams.complain(f"tinycnn: warning: {_one_line(message)}")
-
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UnusualImagesWarning)
-        warnings.showwarning = show
+        warnings.showwarning = _show_warning
         yield
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Take the place of Python's own function of this kind."""
+    streams.complain(f"tinycnn: warning: {_one_line(message)}")
 
 
 def _one_line(error: BaseException | str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.cli.run import Run, Trained
-from tinycnn.evaluation import Evaluation
+from tinycnn.evaluation import Evaluation, listed
 
 # Bytes that deviate by less, in parts of white, hardly show anything: half a grey level.
 LEAST_DEVIATION = 0.5 / 255
@@ -29,10 +29,10 @@ def cautions_about_training(run: Run, trained: Trained, learned: Evaluation) -> 
         cautions.append("the network was not trained: --epochs 0")
     elif _is_no_better(learned):
         cautions.append(
-            f"the network has learned next to nothing: it is right in {learned.accuracy:.1%} of its "
-            f"training images, always answering {learned.class_names[learned.majority_class]} in "
-            f"{learned.majority_share:.1%}; try another --lr than {run.options.lr:g}, or more "
-            "--epochs"
+            "the network has learned next to nothing: it is right in "
+            f"{learned.accuracy:.1%} of its training images, always answering "
+            f"{learned.class_names[learned.majority_class]} in {learned.majority_share:.1%}; try "
+            f"another --lr than {run.options.lr:g}, or more --epochs"
         )
     if run.source.part == "validation" and run.options.patience is not None:
         cautions.append(
@@ -63,6 +63,10 @@ def _about_images(run: Run) -> list[str]:
             f"the training images are nearly constant: pixels of {low} to {high}, most of them the "
             "same; if they were made from images of more than 8 bits, use those"
         )
+    counts = np.bincount(run.source.train.labels, minlength=len(class_names))
+    missing = [name for name, n in zip(class_names, counts, strict=True) if n == 0]
+    if missing:
+        cautions.append(f"no training images, so never the answer: {listed(missing)}")
     if len(class_names) == 1:
         cautions.append(f"there is one class alone, {class_names[0]}: nothing can be told apart")
     return cautions

@@ -18,7 +18,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     threads = thread_option(arguments)
     model = read_model(arguments.model)
     net = model.net
-    reading = reading_options(arguments, net.architecture.image_shape[1:])
+    reading = reading_options(arguments)
     with on_interrupt("while the data were read or measured; nothing is changed"):
         source = read_test_data(arguments.data, model, reading)
         net.warn_if_unusual(source.images.images)

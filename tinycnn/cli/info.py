@@ -24,7 +24,7 @@ def run_info(arguments: argparse.Namespace) -> int:
         say(json.dumps(told))
         return 0
     say(f"{arguments.model}: {net.flat.size} parameters, {net.flat.dtype}")
-    say(f"  images        {_shape(net.architecture.image_shape)}, bytes 0..255 or floats 0..1")
+    say(f"  images        {_shape(net.architecture.image_shape)}, {_scale(model)}")
     say(f"  standardised  mean {_numbers(net.input_mean)}, deviation {_numbers(net.input_std)}")
     steps = net.architecture.steps
     width = max(len(step.name) for step in steps)
@@ -48,6 +48,15 @@ def _history(model: Model) -> Iterator[str]:
     result = notes.get("result")
     if isinstance(result, Mapping) and {"accuracy", "n_images"} <= set(result):
         yield f"tested        {result['accuracy']:.2%} of {result['n_images']} images"
+
+
+def _scale(model: Model) -> str:
+    """Tell on which scale the network expects pixels."""
+    bytes_or_floats = "bytes 0..255 or floats 0..1"
+    if model.provenance is None or model.dtype == "uint8":
+        return bytes_or_floats
+    usual = model.dtype.startswith("float") and model.net.input_mean.max() <= 1
+    return bytes_or_floats if usual else f"{model.dtype}, on the scale of the training images"
 
 
 def _path(net: CNN) -> str:

@@ -46,7 +46,5 @@ def _quoted(word: str) -> str:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     if word.isprintable() and word.encode(encoding, "ignore").decode(encoding) == word:
         return shlex.quote(word)
-    escaped = (
-        chr(byte) if chr(byte) in PLAIN else f"\\x{byte:02x}" for byte in os.fsencode(word)
-    )
+    escaped = (chr(byte) if chr(byte) in PLAIN else f"\\x{byte:02x}" for byte in os.fsencode(word))
     return f"$'{''.join(escaped)}'"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +14,14 @@ from tinycnn.layers import Layer
 from tinycnn.network import CNN
 from tinycnn.training.augmentation import Augmentation
 from tinycnn.training.choices import OPTIMIZERS
-from tinycnn.training.defaults import KERNEL_SIZE, LEARNING_RATES, PADDING, WEIGHT_DECAY
-from tinycnn.training.defaults import auto_channels, auto_shift
+from tinycnn.training.defaults import (
+    KERNEL_SIZE,
+    LEARNING_RATES,
+    PADDING,
+    WEIGHT_DECAY,
+    auto_channels,
+    auto_shift,
+)
 from tinycnn.training.optim import AdamW, Optimizer
 from tinycnn.zoo import make_layers
 
@@ -36,14 +41,12 @@ class Reading(NamedTuple):
         return [*labels_from, *(["--skip-broken"] if self.skip_broken else [])]
 
 
-def reading_options(
-    arguments: argparse.Namespace, size: Sequence[int] | None = None
-) -> Reading:
-    """Check the options that say how data are read; a model's size stands for --image-size."""
-    if size is None:
-        size = arguments.image_size
-    checked = size and tuple(as_count("--image-size", pixels, 1) for pixels in size)
-    return Reading(checked, arguments.labels_from, arguments.skip_broken)  # type: ignore[arg-type]
+def reading_options(arguments: argparse.Namespace) -> Reading:
+    """Check the options that say how data are read; not every command has --image-size."""
+    size = getattr(arguments, "image_size", None)
+    if size is not None:
+        size = tuple(as_count("--image-size", pixels, 1) for pixels in size)
+    return Reading(size, arguments.labels_from, arguments.skip_broken)
 
 
 class Training(NamedTuple):
@@ -120,7 +123,9 @@ def training_options(arguments: argparse.Namespace) -> Training:
         _checked_padding(_or(arguments.padding, PADDING)),
         tuple(as_count("--hidden", units, 1) for units in arguments.hidden or ()),
         "auto" if arguments.epochs is None else as_count("--epochs", arguments.epochs, 0),
-        "auto" if arguments.batch_size is None else as_count("--batch-size", arguments.batch_size, 1),
+        "auto"
+        if arguments.batch_size is None
+        else as_count("--batch-size", arguments.batch_size, 1),
         optimizer,
         as_rate("--lr", _or(lr, LEARNING_RATES[optimizer])),
         as_rate("--weight-decay", _or(weight_decay, usual_decay)),
@@ -173,7 +178,8 @@ def _require_free(option: str, path: Path) -> None:
     try:
         require_writable(path)
     except OSError as error:
-        raise ValueError(f"{option}: {error.filename or path}: {error.strerror or error}") from error
+        words = error.strerror or error
+        raise ValueError(f"{option}: {error.filename or path}: {words}") from error
 
 
 def _require_model_or_blocks(arguments: argparse.Namespace) -> None:

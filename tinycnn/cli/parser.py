@@ -12,6 +12,7 @@ from tinycnn.training.choices import OPTIMIZERS
 from tinycnn.training.defaults import (
     BATCH_SIZE,
     KERNEL_SIZE,
+    LABEL_SMOOTHING,
     LARGE_BATCH_SIZE,
     LEARNING_RATES,
     LEAST_EPOCHS,
@@ -26,11 +27,12 @@ from tinycnn.zoo import MODELS
 EXIT_ERROR = 2
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
-Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Parsers: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 DATA_HELP = (
-    "a folder with one subfolder of images per class, a folder of IDX files (as MNIST has), an IDX "
-    "images file or an NPZ file; the bundled digits if left out"
+    "a folder with one subfolder of pictures per class, divided into train, validation and test or "
+    "not; or a data set as published: IDX files (as MNIST has), NPZ, NPY, CSV, HDF5, MATLAB, "
+    "Parquet, CIFAR and STL-10; the bundled digits if left out"
 )
 MODEL_HELP = "a file that `tinycnn train` has saved"
 
@@ -45,7 +47,9 @@ def build_parser(functions: Mapping[str, Command]) -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_report(commands)
     _add_info(commands)
+    _add_export(commands)
     for name, command in commands.choices.items():
         command.set_defaults(run=functions[name], command=name)
     return parser
@@ -196,7 +200,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--label-smoothing",
         type=float,
-        default=0.0,
+        default=LABEL_SMOOTHING,
         metavar="SHARE",
         help="share of each target that is spread over all classes",
     )
@@ -247,6 +251,28 @@ def _add_evaluate(commands: Parsers) -> None:
     _add_json(parser)
 
 
+def _add_report(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="write a page about a saved model",
+        description="Write one HTML file that says how good a model is and where it fails, how it "
+        "was trained and what it is made of: measured on the images that `tinycnn evaluate` would "
+        "choose.",
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="as for train; the data that the model was trained on if left out",
+    )
+    parser.add_argument(
+        "-o", "--output", default="report.html", metavar="FILE", help="where the page is written"
+    )
+    _add_reading(parser)
+
+
 def _add_predict(commands: Parsers) -> None:
     parser = commands.add_parser(
         "predict",
@@ -286,6 +312,57 @@ def _add_info(commands: Parsers) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     _add_json(parser)
+
+
+def _add_export(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="hand a saved model on: ONNX, C, a page, safetensors, PyTorch",
+        description="Write a saved model in another form. Images of DATA that training did not "
+        "see are shown on the page, put into the C's test, and measured before and after --int8.",
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("data", nargs="?", metavar="DATA", help=DATA_HELP)
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=("onnx", "c", "html", "safetensors", "pytorch"),
+        help="ONNX, a C header, a page for the browser, or PyTorch",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="unless given, named as the model is, beside it"
+    )
+    parser.add_argument(
+        "--input",
+        choices=("uint8", "uint16", "float32"),
+        help="what ONNX and C take: bytes unless given, or values as they are",
+    )
+    _add_reading(parser)
+    _add_c(parser.add_argument_group("C"))
+    page = parser.add_argument_group("page")
+    page.add_argument("--title", help="unless given, the file's name")
+
+
+def _add_c(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--int8",
+        action="store_true",
+        help="eight-bit integers: a quarter of the memory, no floats; needs DATA",
+    )
+    group.add_argument(
+        "--name", help="what all names in the C begin with; unless given, the file's name"
+    )
+    group.add_argument(
+        "--layout",
+        choices=("header", "source", "arduino"),
+        help="one header unless given, header and source, or a folder that is an Arduino library",
+    )
+    group.add_argument(
+        "--test",
+        action="store_true",
+        help="also write a header with ten images of DATA and their logits, to test with",
+    )
 
 
 def _add_json(parser: argparse._ActionsContainer) -> None:

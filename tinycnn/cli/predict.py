@@ -30,10 +30,12 @@ def run_predict(arguments: argparse.Namespace) -> int:
         n_threads=threads,
     )
     nothing_lost = "nothing was written" if arguments.output else "what was printed is all"
-    with streams.on_interrupt(f"while images were predicted; {nothing_lost}"):
-        with open_writer(arguments, min(n_top, len(net.class_names))) as writer:
-            _predict(net, images, writer, threads)
-            _require_some(images)
+    with (
+        streams.on_interrupt(f"while images were predicted; {nothing_lost}"),
+        open_writer(arguments, min(n_top, len(net.class_names))) as writer,
+    ):
+        _predict(net, images, writer, threads)
+        _require_some(images)
     if images.n_failures == 0:
         return 0
     n_all = images.n_images + images.n_failures

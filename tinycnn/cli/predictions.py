@@ -8,7 +8,6 @@ import io
 import json
 import re
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,9 @@ from tinycnn.cli.streams import visible
 from tinycnn.files.writing import atomic_file
 
 # How a file of predictions begins, in each of its forms.
-OWN_BEGINNING = re.compile(rb"image,class(_1)?,probability|\[\n\{\"image\": |\[\n\]|.*: .* \(\d+\.\d%\)")
+OWN_BEGINNING = re.compile(
+    rb"image,class(_1)?,probability|\[\n\{\"image\": |\[\n\]|.*: .* \(\d+\.\d%\)"
+)
 BEGINNING_BYTES = 4096
 
 WriteText = Callable[[str], object]
@@ -31,8 +32,8 @@ class Prediction(NamedTuple):
     classes: list[tuple[str, float]]
 
 
-class Writer(ABC):
-    """Writes predictions one by one; collects text and hands it on when it is flushed.
+class Writer:
+    """Base of all writers: takes predictions one by one, and hands text on when it is flushed.
 
     Parameters
     ----------
@@ -50,9 +51,9 @@ class Writer(ABC):
     def begin(self) -> None:
         """Write what stands before all predictions."""
 
-    @abstractmethod
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
+        raise NotImplementedError
 
     def end(self) -> None:
         """Write what stands behind all predictions."""
@@ -82,7 +83,9 @@ class Csv(Writer):
     def begin(self) -> None:
         """Name the columns."""
         suffixes = [""] if self.n_top == 1 else [f"_{k}" for k in range(1, self.n_top + 1)]
-        columns = [f"{column}{suffix}" for suffix in suffixes for column in ("class", "probability")]
+        columns = [
+            f"{column}{suffix}" for suffix in suffixes for column in ("class", "probability")
+        ]
         self._add_row(["image", *columns])
 
     def write(self, prediction: Prediction) -> None:
@@ -172,6 +175,4 @@ def _require_free(path: Path) -> None:
     with path.open("rb") as file:
         beginning = file.read(BEGINNING_BYTES)
     if beginning and not OWN_BEGINNING.match(beginning):
-        raise ValueError(
-            f"--output: {path} exists and holds no predictions; choose another name"
-        )
+        raise ValueError(f"--output: {path} exists and holds no predictions; choose another name")

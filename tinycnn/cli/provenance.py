@@ -7,6 +7,7 @@ A model that ``tinycnn train`` saves has these notes (:func:`tinycnn.files.model
     training       the options of the training, by name
     epochs         how many were trained
     best_epoch     which of them was kept
+    history        loss and, if something validated, accuracy of every epoch
     dtype          of the training images: "uint8", "uint16", "float32" or "float64"
     n_images       how many images trained
     digests        their digests, six bytes an image, as base64; of many images only the smallest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,11 +22,24 @@ from tinycnn.training.fitting import fit
 
 
 class Trained(NamedTuple):
-    """How far a training came: epochs done, which of them was kept, and how long it took."""
+    """How far a training came.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs done.
+    best_epoch : int
+        Which of them was kept.
+    seconds : float
+        How long it took.
+    history : mapping of str to list of float
+        Loss and accuracy of every epoch.
+    """
 
     epochs: int
     best_epoch: int
     seconds: float
+    history: Mapping[str, list[float]] = {}
 
 
 class _KeepLastEpoch(Callback):
@@ -44,13 +58,17 @@ class _KeepLastEpoch(Callback):
 
 
 class _CountEpochs(Callback):
-    """Notes how many epochs there are to be, and how many were."""
+    """Notes how many epochs there are to be, how many were, and how they went."""
 
     def __init__(self) -> None:
         self.planned = self.done = 0
+        self.history: dict[str, list[float]] = {}
 
     def on_fit_begin(self, state: TrainingState) -> None:
         self.planned, self.done = state.epochs, state.epoch
+        self.history = {
+            name: values for name, values in vars(state.history).items() if name != "seconds"
+        }
 
     def on_epoch_end(self, state: TrainingState) -> None:
         self.done = state.epoch
@@ -103,10 +121,11 @@ class Run:
                 f"({error})"
             ) from error
         except KeyboardInterrupt:
-            trained = Trained(count.done, keep.best_epoch, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            trained = Trained(count.done, keep.best_epoch, seconds, count.history)
             raise KeyboardInterrupt(self._keep(trained, count.planned)) from None
         seconds = time.perf_counter() - start
-        return Trained(count.done, keep.best_epoch or count.done, seconds)
+        return Trained(count.done, keep.best_epoch or count.done, seconds, count.history)
 
     def save(self, trained: Trained, **result: Any) -> None:
         """Write the model with its notes."""
@@ -116,6 +135,11 @@ class Run:
             "training": self.options.as_notes(),
             "epochs": trained.epochs,
             "best_epoch": trained.best_epoch,
+            "history": {
+                name: [float(f"{value:.6g}") for value in values]
+                for name, values in trained.history.items()
+                if values
+            },
             **self.provenance.as_notes(),
             **result,
         }
@@ -145,7 +169,9 @@ class Run:
         validation = self.source.validation
         if validation is not None:
             return {"validation_data": (validation.images, validation.labels)}
-        return {"validation_fraction": 0.0 if self.options.patience is None else VALIDATION_FRACTION}
+        return {
+            "validation_fraction": 0.0 if self.options.patience is None else VALIDATION_FRACTION
+        }
 
     def _keep(self, trained: Trained, planned: int) -> str:
         """Save what an interrupted training has reached, and say so."""

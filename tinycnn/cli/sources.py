@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from tinycnn.cli.provenance import (
 )
 from tinycnn.cli.streams import counting
 from tinycnn.data import Dataset
+from tinycnn.data.sources import recognise
 from tinycnn.training.defaults import SPLIT_SEED, TEST_FRACTION
 from tinycnn.training.split import stratified_split
 
@@ -109,13 +111,11 @@ def read_training_data(path: str | None, reading: Reading) -> TrainingData:
     )
 
 
-def read_test_data(
-    path: str | None, model: Model, reading: Reading
-) -> TestData:
+def read_test_data(path: str | None, model: Model, reading: Reading) -> TestData:
     """Read what a model is to be measured on: of data it was trained on, what was held out."""
     parts = ("train",) if path is None else data.parts(path, labels_from=reading.labels_from)
     part = next((each for each in ("test", "validation") if each in parts), "train")
-    images, provenance = _for_model(_read(path, part, reading), model), model.provenance
+    images, provenance = _for_model(path, part, model, reading), model.provenance
     name, notes = path or DIGITS, list(images.notes)
     if provenance is None:
         caution = (
@@ -125,9 +125,7 @@ def read_test_data(
         return TestData(name, images, words, [caution], notes)
     if part == "train":
         return TestData(name, *_held_out(images, provenance), notes)
-    return TestData(
-        name, images, f"the {part} part", _cautions(images.images, provenance), notes
-    )
+    return TestData(name, images, f"the {part} part", _cautions(images.images, provenance), notes)
 
 
 def _read(path: str | None, part: str, reading: Reading) -> Dataset:
@@ -157,9 +155,17 @@ def _split(whole: Dataset) -> tuple[Dataset, Dataset, Split]:
     return whole.take(train_index), whole.take(test_index), split
 
 
-def _for_model(images: Dataset, model: Model) -> Dataset:
-    """Give images the model's channels and numbers of classes."""
-    net = model.net
+def _for_model(path: str | None, part: str, model: Model, reading: Reading) -> Dataset:
+    """Read images in the model's size, with its channels and its numbers of the classes."""
+    net, (_, H, W) = model.net, model.net.architecture.image_shape
+    resizes = path is not None and "size" in recognise(Path(path))[0].options
+    images = _read(path, part, reading._replace(size=(H, W) if resizes else None))
+    if images.images.shape[2:] != (H, W):
+        own_h, own_w = images.images.shape[2:]
+        raise ValueError(
+            f"{path or DIGITS}: images of {own_h} x {own_w} pixels (rows x columns), the model "
+            f"takes {H} x {W}; only pictures are resized, arrays are not"
+        )
     dtype = None if model.provenance is None else model.dtype
     return data.conform(images, net.architecture.image_shape, net.class_names, dtype)
 

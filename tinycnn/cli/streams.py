@@ -1,9 +1,9 @@
-"""What goes to the terminal: one line at a time, safe to show, whatever is in names.
+r"""What goes to the terminal: one line at a time, safe to show, whatever is in names.
 
 Names of files and classes come from strangers. Control characters, line breaks and characters that
-turn the direction of text are shown as escapes (``\\n``, ``\\x1b``, ``\\u202e``), and so is what the
-terminal's encoding does not have. A stream that is closed takes no lines, and that is no error:
-without a console Python has none.
+turn the direction of text are shown as escapes (``\n``, ``\x1b``, ``\u202e``), and so is what the
+encoding of the terminal does not have. A stream that is closed takes no lines, and that is no
+error: without a console Python has none.
 """
 
 from __future__ import annotations

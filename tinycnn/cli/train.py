@@ -23,7 +23,6 @@ from tinycnn.cli.run import Run, Trained
 from tinycnn.cli.sources import TrainingData, read_training_data
 from tinycnn.cli.streams import Output, on_interrupt
 from tinycnn.evaluation import Evaluation, assess
-from tinycnn.network import CNN
 from tinycnn.training.callbacks import Callback
 from tinycnn.training.progress import ProgressLines, progress
 
@@ -104,9 +103,8 @@ def _say_results(output: Output, run: Run, trained: Trained, results: _Results) 
     tested = results.tested
     if trained.best_epoch != trained.epochs:
         output.say(f"epoch {trained.best_epoch} of {trained.epochs} was the best")
-    output.say(
-        f"{run.source.part} accuracy {tested.accuracy:.2%} after {trained.seconds:.1f} s of training"
-    )
+    part, seconds = run.source.part, f"{trained.seconds:.1f} s of training"
+    output.say(f"{part} accuracy {tested.accuracy:.2%} after {seconds}")
     output.say(f"  {accuracy_line(tested)}")
     output.say(f"  accuracy on the training images {results.learned.accuracy:.2%}")
     if len(tested.class_names) <= FEW_CLASSES:

@@ -194,7 +194,7 @@ def _load_file(path: Path, train_path: Path | None = None) -> Dataset:
             "label,pixel0,pixel1,...; or give it to predict"
         )
     train_labels = None if train_path in (None, path) else _read_labels(train_path or path)
-    return make_dataset(images, labels, None, str(path), str(path), train_labels)
+    return make_dataset(images, labels, None, str(path), str(path), train_labels=train_labels)
 
 
 def _read_labels(path: Path) -> Array:

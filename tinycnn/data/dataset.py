@@ -73,6 +73,7 @@ def make_dataset(
     class_names: Sequence[str] | None,
     images_source: str,
     labels_source: str,
+    *,
     train_labels: Array | None = None,
 ) -> Dataset:
     """Check images and labels as a file holds them, and pair them.

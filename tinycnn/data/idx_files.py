@@ -99,7 +99,9 @@ def load_idx_pair(images_path: Path, train_images_path: Path | None = None) -> D
     if train_images_path is not None:
         train_labels = _read_labels(_find_labels(train_images_path))
     if not is_emnist(images_path.name):
-        return make_dataset(images, labels, None, str(images_path), str(labels_path), train_labels)
+        return make_dataset(
+            images, labels, None, str(images_path), str(labels_path), train_labels=train_labels
+        )
     labels, names = emnist_classes(images_path.name, labels)
     return make_dataset(upright(images), labels, names, str(images_path), str(labels_path))
 

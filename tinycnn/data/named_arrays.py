@@ -90,7 +90,9 @@ def load_store(store: ArrayStore, part: str) -> Dataset:
         names,
         store.words(images_key),
         store.words(labels_key),
-        None if train_key == labels_key else _as_column(store.read(train_key), store),
+        train_labels=(
+            None if train_key == labels_key else _as_column(store.read(train_key), store)
+        ),
     )
 
 

@@ -94,9 +94,10 @@ def _zip_errors(what: str) -> Iterator[None]:
     try:
         yield
     except _ZIP_ERRORS as error:
+        reason = str(error)[:SHOWN_CHARACTERS]
         raise ValueError(
-            f"{what} cannot be read as an NPZ (zip) archive: {str(error)[:SHOWN_CHARACTERS]}; fetch "
-            "it again, or write it again with np.savez_compressed"
+            f"{what} cannot be read as an NPZ (zip) archive: {reason}; fetch it again, or write it "
+            "again with np.savez_compressed"
         ) from error
 
 

@@ -29,7 +29,14 @@ from tinycnn.sklearn.translation import (
 )
 from tinycnn.training import fitting
 from tinycnn.training.choices import SCHEDULES, as_choice, as_count_or_auto
-from tinycnn.training.defaults import KERNEL_SIZE, OPTIMIZER, PADDING, SCHEDULE, auto_epochs
+from tinycnn.training.defaults import (
+    KERNEL_SIZE,
+    LABEL_SMOOTHING,
+    OPTIMIZER,
+    PADDING,
+    SCHEDULE,
+    auto_epochs,
+)
 from tinycnn.training.optim import Optimizer
 
 
@@ -44,7 +51,7 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
     Parameters
     ----------
     channels : "auto" or tuple of int, default="auto"
-        Filters of each block; the length is the number of blocks. "auto" is ``(64,)``,
+        Filters of each block; the length is the number of blocks. "auto" is ``(96,)``,
         ``(32, 64)`` or ``(32, 64, 128)``: another block as long as 8 rows and columns are left
         for it, which is from 16 x 16 and from 36 x 36 pixels on with the default ``kernel_size``
         and ``padding``.
@@ -99,7 +106,7 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
         Epochs: passes over all images. "auto" is 200 for up to 64 images, and half as many for
         four times the images, but at least 10.
 
-    label_smoothing : float, default=0.0
+    label_smoothing : float, default=0.05
         Share of each target, in [0, 1), that is spread evenly over all classes.
 
     class_weight : dict, "balanced" or None, default=None
@@ -233,7 +240,7 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
         alpha: float | str = "auto",
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
-        label_smoothing: float = 0.0,
+        label_smoothing: float = LABEL_SMOOTHING,
         class_weight: Mapping[Any, float] | str | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,

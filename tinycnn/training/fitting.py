@@ -38,7 +38,13 @@ from tinycnn.training.choices import (
     as_optimizer,
     as_schedule,
 )
-from tinycnn.training.defaults import OPTIMIZER, SCHEDULE, auto_batch_size, auto_epochs
+from tinycnn.training.defaults import (
+    LABEL_SMOOTHING,
+    OPTIMIZER,
+    SCHEDULE,
+    auto_batch_size,
+    auto_epochs,
+)
 from tinycnn.training.optim import Optimizer
 from tinycnn.training.progress import progress
 from tinycnn.training.schedules import Schedule
@@ -78,7 +84,7 @@ def fit(
     augmentation: Augmentation | Auto | None = "auto",
     sample_weight: npt.ArrayLike | None = None,
     class_weight: ClassWeight | None = None,
-    label_smoothing: float = 0.0,
+    label_smoothing: float = LABEL_SMOOTHING,
     validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     validation_fraction: float = 0.0,
     callbacks: Callback | Iterable[Callback] = (),

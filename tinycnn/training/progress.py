@@ -7,7 +7,6 @@ from typing import Any, TextIO
 
 from tinycnn.training.callbacks import Callback, History, TrainingState
 
-
 # Seconds until a bar is shown: it must not fail while it is made, or tqdm complains.
 FIRST_SHOWN = 0.01
 

@@ -87,11 +87,10 @@ def make_source(net: CNN | QuantizedCNN, program: Program, name: str) -> Source:
 def title(net: CNN | QuantizedCNN, name: str, text: str) -> str:
     """Write the comment at the top of a file."""
     C, H, W = net.architecture.image_shape
-    layers = ", ".join(map(repr, net.architecture.layers))
+    layers = "".join(f" *     {comment_text(repr(layer))}\n" for layer in net.architecture.layers)
     return (
         f"/* {name}: {text}\n *\n"
-        f" * Images of {C} x {H} x {W}; {comment_text(layers)}.\n"
-        f" * Made by tinycnn.\n *\n{LICENSE}\n */\n"
+        f" * Made by tinycnn. Images of {C} x {H} x {W} go through\n{layers} *\n{LICENSE}\n */\n"
     )
 
 
@@ -129,7 +128,7 @@ def _declarations(net: CNN | QuantizedCNN, program: Program, writer: Writer) -> 
         f"void {name}_logits(const {name}_pixel *image, {name}_logit *logits);",
         "",
         "/* The same, in memory that is handed over, so that several threads may call it at once:",
-        f" * {upper}_SCRATCH_BYTES, aligned as for an int32_t; NULL if that is 0. */",
+        f" * {upper}_SCRATCH_BYTES, aligned as for a {name}_logit; NULL if that is 0. */",
         f"void {name}_logits_in(const {name}_pixel *image, void *scratch, {name}_logit *logits);",
         "",
         f"#ifndef {upper}_NO_PROBABILITIES /* needs expf of math.h; the others need no library */",
@@ -212,7 +211,7 @@ def _requantize_functions(program: Program, writer: Writer) -> Lines:
 def _entry_points(net: CNN | QuantizedCNN, program: Program, writer: Writer) -> Lines:
     name, upper = writer.name, writer.name.upper()
     words = program.scratch_bytes // 4
-    scratch = f"static int32_t scratch[{words}];" if words else "void *const scratch = 0;"
+    scratch = f"static {writer.sum_type} scratch[{words}];" if words else "void *const scratch = 0;"
     names = ", ".join(map(string_literal, net.class_names))
     top = [f"{name}_logit logits[{upper}_CLASSES];", f"{name}_logits(image, logits);"]
     lines = [

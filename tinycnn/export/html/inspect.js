@@ -18,6 +18,12 @@ function gridOf(rows, largest, caption) {
   return element("table", { className: "grid" }, element("caption", { textContent: caption }), element("tbody", {}, ...body));
 }
 
+function nameOfMap(card, c) {
+  const [C] = card.shape;
+  if (card.step.layer === "input" && C === 3) return ["red", "green", "blue"][c];
+  return C > 1 ? `map ${c + 1}` : "patch";
+}
+
 function sign(text) {
   return element("span", { className: "sign", textContent: text });
 }
@@ -50,7 +56,7 @@ const EXPLAIN = {
     const largest = [all((cell) => cell.value), largestOf(weight), all((cell) => cell.value * cell.weight)];
     const lines = shown.map(({ c, rows, sum }) => element(
       "div", { className: "terms" },
-      gridOf(rows, largest[0], C > 1 ? `map ${c + 1}` : "patch"), sign("×"),
+      gridOf(rows, largest[0], nameOfMap(source, c)), sign("×"),
       gridOf(rows.map((row) => row.map((cell) => ({ value: cell.weight }))), largest[1], "weights"), sign("="),
       gridOf(rows.map((row) => row.map((cell) => ({ value: cell.value * cell.weight }))), largest[2], "products"),
       sign("→"), bold(number(sum)),

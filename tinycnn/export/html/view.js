@@ -69,7 +69,7 @@ function paintValues(canvas, values, at, rows, columns, largest, scale) {
 
 // Kernels of all channels of a filter, side by side in a nearly square sheet.
 function paintFilter(canvas, weight, k, [C, R, S], largest) {
-  const across = Math.ceil(Math.sqrt(C)), down = Math.ceil(C / across);
+  const across = C <= 4 ? C : Math.ceil(Math.sqrt(C)), down = Math.ceil(C / across);
   const columns = across * (S + 1) - 1, rows = down * (R + 1) - 1;
   const scale = Math.max(1, Math.min(14, Math.floor(60 / columns)));
   canvas.width = columns;
