@@ -7,8 +7,14 @@ SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycn
 
 SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs examples tinycnn
 
+# What `make fuzz` tries: the same with the same seed.
+SEED ?= 0
+FILES ?= 20000
+CALLS ?= 20000
+SECONDS ?= 30
+
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-bounds test-levels test-cpus bench docs lint wheel reproducible clean
+.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench docs lint wheel reproducible clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -31,6 +37,20 @@ test-bounds: $(VENV)/tested  ## run the tests on kernels that check every index
 	$(VENV)/bounds/bin/python -m pip install --quiet --upgrade pip
 	TINYCNN_BOUNDSCHECK=1 $(VENV)/bounds/bin/python -m pip install --quiet --group test .
 	cd tests && ../$(VENV)/bounds/bin/python -m pytest -n auto -c ../pyproject.toml -m "not slow" .
+
+fuzz: $(VENV)/tested  ## try damaged files, hostile arguments, random networks, kills and interrupts
+	cd fuzz && ../$(BIN)/python files.py $(SEED) $(FILES)
+	cd fuzz && ../$(BIN)/python arguments.py $(SEED) $(CALLS)
+	cd fuzz && ../$(BIN)/python networks.py $(SEED) $(SECONDS)
+	cd fuzz && ../$(BIN)/python kills.py $(SEED) 50
+	cd fuzz && ../$(BIN)/python saves.py 400
+	cd fuzz && ../$(BIN)/python interrupts.py $(SEED) 50
+
+asan: $(VENV)/tested  ## run tests and random networks on a build that sees every wrong access
+	$(BIN)/python tools/sanitize.py address $(SECONDS)
+
+tsan: $(VENV)/tested  ## run threads at once on a build that sees every race
+	$(BIN)/python tools/sanitize.py thread
 
 bench: $(VENV)/measured  ## measure speed and memory beside other systems (20 minutes)
 	$(BIN)/python benchmarks/run.py

@@ -190,6 +190,14 @@ def run(code, timeout=60):
     return done.stdout.split()
 
 
+@pytest.fixture
+def interrupts():
+    """Ctrl-C raises KeyboardInterrupt, as it does not in what a shell runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @needs_fork
 def test_a_child_forked_in_a_callback_goes_on_and_so_does_its_parent():
     printed = run(
@@ -244,7 +252,7 @@ def test_threads_at_work_do_not_keep_a_process_from_ending():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal here")
-def test_an_interrupt_ends_a_long_prediction_soon():
+def test_an_interrupt_ends_a_long_prediction_soon(interrupts):
     net = tinycnn.CNN((1, 32, 32), channels=(64, 64), n_classes=10)
     images = np.broadcast_to(np.zeros((1, 1, 32, 32), np.uint8), (200_000, 1, 32, 32))
     start = time.perf_counter()

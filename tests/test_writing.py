@@ -5,10 +5,12 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 import tinycnn
+from tinycnn.files import writing
 from tinycnn.files.model import is_model_file
 from tinycnn.files.writing import atomic_file, require_writable, write_text
 
@@ -118,6 +120,26 @@ def test_a_draft_in_use_is_left_alone(tmp_path):
         write_text(path, "fast")
         assert path.read_text() == "fast"
     assert path.read_text() == "slow"
+
+
+@pytest.mark.skipif(writing.fcntl is None, reason="no locks here")
+def test_a_draft_that_another_writer_is_about_to_remove_is_not_used(tmp_path, monkeypatch):
+    """Between making a draft and locking it, another writer may hold its lock, to remove it."""
+    flock, taken = writing.fcntl.flock, []
+
+    def slow(number, operation):
+        if not taken:
+            (draft,) = tmp_path.iterdir()
+            taken.append(os.open(draft, os.O_RDWR))
+            flock(taken[0], operation | writing.fcntl.LOCK_NB)
+            threading.Timer(0.2, lambda: (draft.unlink(), os.close(taken[0]))).start()
+        flock(number, operation)
+
+    monkeypatch.setattr(writing.fcntl, "flock", slow)
+    with atomic_file(tmp_path / "file") as file:
+        file.write(b"whole")
+        time.sleep(0.4)
+    assert (tmp_path / "file").read_text() == "whole"
 
 
 def test_threads_that_write_to_one_path_leave_one_whole_file(tmp_path):

@@ -20,6 +20,8 @@ FloatArray = npt.NDArray[np.floating]
 # Of a value that a message shows, so that the message stays readable whatever the value is.
 SHOWN_CHARACTERS = 120
 
+MOST_ROWS = 2**31  # or columns, of any image
+
 FLOAT_TYPES: tuple[type, ...] = (
     np.float32,
     np.float64,
@@ -163,7 +165,10 @@ def as_pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
         rows, columns = value
     else:
         rows = columns = value
-    return as_count(name, rows, minimum), as_count(name, columns, minimum)
+    pair = as_count(name, rows, minimum), as_count(name, columns, minimum)
+    if max(pair) > MOST_ROWS:
+        raise ValueError(f"{name}: no image has so many rows or columns: {shown(value)}")
+    return pair
 
 
 def as_flag(name: str, value: Any) -> bool:

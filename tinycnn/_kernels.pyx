@@ -159,7 +159,7 @@ cdef void max_pool2d_backward(
                     dx[n, k, i, j] = 0
             for p in range(dout.shape[2]):
                 for q in range(dout.shape[3]):
-                    place = winner[n, k, p, q]
+                    place = winner[n, k, p, q] & 3  # whatever another thread writes there
                     dx[n, k, 2 * p + place // 2, 2 * q + place % 2] = dout[n, k, p, q]
 
 

@@ -220,7 +220,7 @@ def relu_backward(dout: npt.ArrayLike, cache: FloatArray) -> FloatArray:
     -------
     dx : as x
     """
-    x = cache
+    x = as_float_array("relu: cache", cache)
     dout = _as_gradient("relu", dout, x.shape, x.dtype)
     dx = np.empty_like(x)
     loops.relu_backward(dout.ravel(), x.ravel(), dx.ravel())
@@ -263,6 +263,7 @@ def max_pool2d_backward(dout: npt.ArrayLike, cache: MaxPool2dCache) -> FloatArra
     dx : (N, K, H, W)
     """
     winner, x_shape = cache
+    winner = as_array("max_pool2d: cache", winner)
     N, K, H, W = x_shape
     unchanged = winner.dtype == np.uint8 and winner.shape == (N, K, H // 2, W // 2)
     _require(unchanged and winner.max(initial=0) < 4, "max_pool2d: the cache was changed", winner)
@@ -319,6 +320,7 @@ def linear_backward(
         Only if the forward pass had a bias.
     """
     x, weight, has_bias = cache
+    x, weight = (as_float_array("linear: cache", array, 2) for array in (x, weight))
     dout = _as_gradient("linear", dout, (len(x), len(weight)), x.dtype)
     dx = dout @ weight
     dweight = dout.T @ x

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray, as_array, require_ndim
+from tinycnn._checks import FloatArray, as_array, require_ndim, shown
 from tinycnn.fast.dispatch import kernels
 
 # Bytes 0..255 and floats 0..1 are the same greys.
@@ -80,13 +80,11 @@ def private_examples(examples: Examples, n_classes: int) -> Examples:
     """
     N, _, H, W = examples.inputs.images.shape
     labels = np.array(examples.labels, np.int64)
-    order = None if examples.order is None else np.array(examples.order, np.int64)
+    order = None if examples.order is None else _as_indices(examples.order, N)
     weights = None if examples.weights is None else np.array(examples.weights, np.float64)
     moves = None if examples.moves is None else np.array(examples.moves, np.int8)
     if labels.shape != (N,) or not _all_within(labels, 0, n_classes):
         raise ValueError(f"labels: must be {N} whole numbers in [0, {n_classes})")
-    if order is not None and not (order.ndim == 1 and len(order) and _all_within(order, 0, N)):
-        raise ValueError(f"order: must be indices of {N} images")
     if weights is not None and weights.shape != (N,):
         raise ValueError(f"weights: {N} images need as many weights, got {weights.shape}")
     if moves is not None and not (
@@ -98,6 +96,16 @@ def private_examples(examples: Examples, n_classes: int) -> Examples:
             f"moves: must be {N} rows (down, right, mirrored) by less than {H} rows and {W} columns"
         )
     return Examples(examples.inputs, labels, order, weights, moves)
+
+
+def _as_indices(order: npt.NDArray[Any], N: int) -> npt.NDArray[np.int64]:
+    """Copy an order; ValueError unless it is one of some of N images."""
+    copied = np.array(order)
+    if not (copied.dtype.kind in "iu" and copied.ndim == 1 and len(copied)):
+        raise ValueError(f"order: must be indices of {N} images, got {shown(order)}")
+    if not _all_within(copied, 0, N):
+        raise ValueError(f"order: must be indices of {N} images")
+    return copied.astype(np.int64, copy=False)
 
 
 def _all_within(values: npt.NDArray[Any], first: int, end: int) -> bool:

@@ -101,6 +101,9 @@ class CNN:
     they are. From that, each channel's ``input_mean`` is taken away, and what is left is divided
     by its ``input_std``. What pads the first layer are zeros after that.
 
+    Any number of threads may predict with one network at once. Whoever trains or changes it should be
+    alone with it: others would see parameters of two steps.
+
     A network runs on the fast path where the kernels have operations for all of its layers, and
     layer by layer where they have not: with the same results, more slowly. ``repr`` tells.
     """
@@ -389,8 +392,11 @@ class CNN:
         Raises
         ------
         ValueError, TypeError
-            If dlogits has not the shape or the dtype of the logits.
+            If dlogits has not the shape or the dtype of the logits, or the state is none of this
+            network.
         """
+        if not isinstance(state, ForwardState):
+            raise TypeError(f"state: must be what forward gave with the logits, got {shown(state)}")
         dlogits = as_float_array("dlogits", dlogits, 2, order="F")
         if dlogits.shape != state.logits_shape:
             raise ValueError(

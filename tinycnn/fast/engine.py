@@ -121,7 +121,11 @@ class FastPath:
         ------
         ValueError
             If dlogits are not as many as the logits, or of another dtype.
+        TypeError
+            If the state is another path's.
         """
+        if not isinstance(state, FastState):
+            raise TypeError("state: must be what forward of the same network gave")
         threads = min(self._threads(state.n_threads, state.n_images), MAX_CHUNKS)
         gradient = np.empty(self.plan.n_parameters, self.dtype)
         dlogits = np.ascontiguousarray(dlogits.T)

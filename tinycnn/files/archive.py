@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinycnn._checks import shown
+from tinycnn._checks import SHOWN_CHARACTERS, shown
 from tinycnn.files.bounded import open_file, read_bounded
 from tinycnn.files.writing import atomic_file
 
@@ -94,9 +94,10 @@ def _zip_errors(what: str) -> Iterator[None]:
     try:
         yield
     except _ZIP_ERRORS as error:
+        reason = str(error)[:SHOWN_CHARACTERS]
         raise ValueError(
-            f"{what} cannot be read as an NPZ (zip) archive: {error}; fetch it again, or write "
-            "it again with np.savez_compressed"
+            f"{what} cannot be read as an NPZ (zip) archive: {reason}; fetch it again, or write it "
+            "again with np.savez_compressed"
         ) from error
 
 

@@ -106,9 +106,10 @@ def _open_draft(target: Path) -> tuple[Path, IO[bytes]]:
         draft, file = Path(name), os.fdopen(number, "w+b")
         if fcntl is None:
             return draft, file
+        # Between its making and its lock, another writer may take it for abandoned: that one holds
+        # the lock until the draft is gone.
         with contextlib.suppress(OSError):  # some network file systems know no locks
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Between its making and its lock, another writer may have taken it for abandoned.
+            fcntl.flock(number, fcntl.LOCK_EX)
         if os.fstat(number).st_nlink:
             return draft, file
         file.close()
