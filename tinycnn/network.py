@@ -101,8 +101,8 @@ class CNN:
     they are. From that, each channel's ``input_mean`` is taken away, and what is left is divided
     by its ``input_std``. What pads the first layer are zeros after that.
 
-    Any number of threads may predict with one network at once. Whoever trains or changes it should be
-    alone with it: others would see parameters of two steps.
+    Any number of threads may predict with one network at once. Whoever trains or changes it should
+    be alone with it: others would see parameters of two steps.
 
     A network runs on the fast path where the kernels have operations for all of its layers, and
     layer by layer where they have not: with the same results, more slowly. ``repr`` tells.
