@@ -219,9 +219,10 @@ def test_ten_thousand_pictures_in_bounded_memory_at_2000_a_second(model, tmp_pat
         pixels = rng.integers(0, 256, (28, 28), dtype=np.uint8)
         image_module.fromarray(pixels).save(tmp_path / "many" / f"{i:05}.png")
     code = (
-        "import resource, sys, time; from tinycnn.cli import main; start = time.process_time();"
-        "code = main(sys.argv[1:]); usage = resource.getrusage(resource.RUSAGE_SELF);"
-        "print(time.process_time() - start, usage.ru_maxrss, file=sys.stderr); sys.exit(code)"
+        "import sys, time; from tinycnn.cli import main; start = time.process_time();"
+        "code = main(sys.argv[1:]); status = open('/proc/self/status').read().split();"
+        "peak = status[status.index('VmHWM:') + 1];"  # ru_maxrss begins at the parent's peak
+        "print(time.process_time() - start, peak, file=sys.stderr); sys.exit(code)"
     )
     start = time.perf_counter()
     output = subprocess.run(

@@ -103,7 +103,10 @@ def imported_modules(path):
 
 
 def test_every_module_stands_in_the_street_once():
-    assert sorted(STREET) == sorted(map(module_of, SOURCES))
+    # Where the package is installed, what is compiled has left no source.
+    compiled = set() if COMPILED else {"_kernels", "_bindings"}
+    assert sorted(set(STREET) - compiled) == sorted(map(module_of, SOURCES))
+    assert len(STREET) == len(set(STREET))
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=module_of)
@@ -202,6 +205,7 @@ ctypedef void (*kernel)(Op* op, int n) noexcept nogil
     ]
 
 
+@pytest.mark.skipif(not COMPILED, reason="an installed package has no sources of it")
 def test_no_compiled_function_takes_many_parameters():
     found = 0
     for path in COMPILED:
