@@ -17,6 +17,8 @@ ABOUT_THE_SOURCE_TREE = (
     "test_readme.py",
     "test_examples.py",
     "test_guide.py",
+    "test_export_guide.py",
+    "test_layers_guide.py",
     "test_steps.py",
     "test_benchmarks.py",
     "test_benchmark_checks.py",
