@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*.pxi)
+SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*)
 
 SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs examples tinycnn
 
@@ -82,7 +82,7 @@ test-cpus: $(VENV)/releasing  ## test the wheel in dist/ on emulated processors
 clean:  ## remove everything that was made here
 	rm -rf docs/_build docs/_pictures docs/gallery docs/_static/report.html docs/sg_execution_times.rst
 	rm -rf $(VENV) build dist tinycnn.egg-info digits.npz .pytest_cache .mypy_cache .ruff_cache
-	rm -rf tinycnn/*.c tinycnn/*.so tinycnn/_v3 tinycnn/_v4
+	rm -rf tinycnn/*.c tinycnn/*.so tinycnn/_double tinycnn/_v3* tinycnn/_v4*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

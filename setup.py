@@ -90,40 +90,18 @@ FLAGS = (
 FLAGS_OF_BINDINGS = [] if MSVC else ["-O2", "-fno-asynchronous-unwind-tables", *HARDENING]
 FLAGS_FOR_SIZE = [] if MSVC else ["-Os", "-fno-asynchronous-unwind-tables", *HARDENING]
 
-# What gcc must be kept from to leave the loops over lanes in vector registers: replacing them by
-# calls of memset and memcpy, interleaving them with the loops around them, and unrolling them
-# before it vectorises (the limit on the number of turns must lie below the number of lanes). And a
-# function that is called once would have to share its caller's registers.
-GCC_FLAGS = [
-    "-fno-tree-loop-distribute-patterns",
-    "-fno-loop-unroll-and-jam",
-    "-fno-inline-functions-called-once",
-]
-GCC_UNROLLING = "--param=max-completely-peel-times="
+# Tiles are inlined where they are called, and nothing else is: a block kernel that was inlined
+# elsewhere would have to share its registers.
+ALWAYS_INLINE = "-DCYTHON_INLINE=inline __attribute__((always_inline, unused))"
+INLINING = [] if MSVC else ["-fno-inline", ALWAYS_INLINE]
+# Loops that copy a few values do not become calls.
+GCC_FLAGS = ["-fno-tree-loop-distribute-patterns"]
 
-# The same for clang. It unrolls a loop over lanes before it would vectorise it, and then finds no
-# vectors in what is left. It finds most inline functions too large for it, and then vectors pass
-# through memory. But it inlines others, and then no longer knows that the pointers they were handed
-# do not lead to their local arrays.
-CLANG_FLAGS = [
-    "-fno-unroll-loops",
-    "-fno-inline-functions",
-    "-DCYTHON_INLINE=inline __attribute__((always_inline, unused))",
-]
-
-# Each level: its flags, how many bytes a vector register has, whether there are 32 of them (not
-# 16), and gcc's limit on unrolling.
+# Each level: its flags, and how many bytes a vector register has.
 LEVELS = {
-    "": ([], 16, 0, 3),
-    "_v3": (["/arch:AVX2"] if MSVC else ["-march=x86-64-v3", "-mtune=haswell"], 32, 0, 3),
-    "_v4": (
-        ["/arch:AVX512"]
-        if MSVC
-        else ["-march=x86-64-v4", "-mtune=icelake-server", "-mprefer-vector-width=512"],
-        64,
-        1,
-        7,
-    ),
+    "": ([], 16),
+    "_v3": (["/arch:AVX2"] if MSVC else ["-march=x86-64-v3"], 32),
+    "_v4": (["/arch:AVX512"] if MSVC else ["-march=x86-64-v4"], 64),
 }
 
 
@@ -157,9 +135,8 @@ class BuildEachLevelApart(build_ext):
 
     def build_extension(self, ext):
         """Build one extension module in a temporary folder that no other one uses."""
-        if not MSVC:
-            own = ext.gcc_flags if is_gcc(self.compiler) else ext.clang_flags
-            ext.extra_compile_args = ext.extra_compile_args + own
+        if not MSVC and is_gcc(self.compiler):
+            ext.extra_compile_args = ext.extra_compile_args + ext.gcc_flags
         # A copy, since several extensions are built at the same time.
         apart = copy.copy(self)
         apart.build_temp = os.path.join(self.build_temp, ext.name)
@@ -213,19 +190,21 @@ def extension(name: str, flags: list[str], macros: Iterable[tuple[str, int]] = (
 def extensions() -> list[Extension]:
     """The kernels' baseline build, on x86-64 one for each higher level, and what they all need."""
     builds = []
-    for level, (flags, vector_bytes, many_registers, unrolling) in LEVELS.items():
-        build = extension(
-            KERNELS.replace("_kernels", f"{level}._kernels") if level else KERNELS,
-            [*FLAGS, *flags],
-            [("TINYCNN_VECTOR_BYTES", vector_bytes), ("TINYCNN_MANY_REGISTERS", many_registers)],
-        )
-        build.gcc_flags = [*GCC_FLAGS, f"{GCC_UNROLLING}{unrolling}"]
-        build.clang_flags = CLANG_FLAGS
-        builds.append(build)
+    for level, (flags, vector_bytes) in LEVELS.items():
+        for double in (0, 1):
+            folder = f"{level}_double" if double else level
+            build = extension(
+                KERNELS.replace("_kernels", f"{folder}._kernels") if folder else KERNELS,
+                [*FLAGS, *INLINING, *flags],
+                [("TINYCNN_VECTOR_BYTES", vector_bytes), ("TINYCNN_DOUBLE", double)],
+            )
+            build.gcc_flags = GCC_FLAGS
+            build.include_dirs = ["tinycnn"]
+            builds.append(build)
     once = [extension(BINDINGS, FLAGS_OF_BINDINGS), extension(SHARED, FLAGS_FOR_SIZE)]
     for ext in once:
-        ext.gcc_flags = ext.clang_flags = []
-    return [*(builds if X86_64 else builds[:1]), *once]
+        ext.gcc_flags = []
+    return [*(builds if X86_64 else builds[:2]), *once]
 
 
 setup(

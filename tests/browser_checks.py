@@ -21,13 +21,19 @@ RUN_AXE = """
 <script>window.addEventListener("load", () => axe.run(document, {iframes: false}).then(found => {
   const told = found.violations.map(each => [each.id, each.impact, each.nodes[0].html]);
   const wide = document.documentElement.scrollWidth > window.innerWidth;
-  document.title = JSON.stringify({violations: told, wide: wide});
+  const colours = found.passes.some(each => each.id === "color-contrast");
+  document.title = JSON.stringify({violations: told, colours: colours, wide: wide});
 }))</script>
 """
 
 
+NOTHING = {"violations": [], "colours": True, "wide": False}
+
+
 def look_at(page: Path, shade: str, width: int) -> dict[str, Any]:
     """Tell what axe-core finds on a page, and whether it is wider than the window.
+
+    Colours that axe-core cannot read keep it from looking at any, so that is told as well.
 
     Skips the test where there is no browser or no axe-core.
     """

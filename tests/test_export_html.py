@@ -203,7 +203,9 @@ def test_images_come_in(way: str, tmp_path: Path) -> None:
         document.getElementById("colophon").textContent = String(new Set(data).size);
       }}, 200);
     """
-    assert int(visit(tmp_path / "net.html", tmp_path, script).text("colophon")) > 2
+    # On a busy machine the page may end before the browser has decoded the picture.
+    visits = (visit(tmp_path / "net.html", tmp_path, script) for _ in range(4))
+    assert any(int(page.text("colophon")) > 2 for page in visits)
 
 
 @needs_browser

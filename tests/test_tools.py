@@ -21,8 +21,11 @@ GOOD = {
     "tinycnn/_kernels.abi3.so": b"\0.text\0",
     "tinycnn/_bindings.abi3.so": b"\0.text\0",
     "tinycnn/_memoryviews.abi3.so": b"\0.text\0",
+    "tinycnn/_double/_kernels.abi3.so": b"\0.text\0",
     "tinycnn/_v3/_kernels.abi3.so": b"\0.text\0",
+    "tinycnn/_v3_double/_kernels.abi3.so": b"\0.text\0",
     "tinycnn/_v4/_kernels.abi3.so": b"\0.text\0",
+    "tinycnn/_v4_double/_kernels.abi3.so": b"\0.text\0",
 }
 
 
@@ -48,7 +51,7 @@ def test_what_is_missing_is_named(tmp_path, name):
     ("name", "data", "words"),
     [
         ("tinycnn/_kernels.c", b"", "source tinycnn/_kernels.c"),
-        ("tinycnn/_fused/lanes.pxi", b"", "source tinycnn/_fused/lanes.pxi"),
+        ("tinycnn/_fused/conv.pxi", b"", "source tinycnn/_fused/conv.pxi"),
         ("tinycnn/_kernels.abi3.so", b"\0.symtab\0", "not stripped"),
         ("tinycnn/large", bytes(2_000_001), "when installed"),
     ],

@@ -25,6 +25,8 @@ from tinycnn._kernels cimport (
     BLOCK,
     BYTES,
     Descent,
+    DoubleLayers,
+    FloatLayers,
     FLOATS,
     DOUBLES,
     Images as ImageFields,
@@ -52,16 +54,25 @@ cdef enum:
     # Memory of more than this is not kept from one call to the next.
     SPARE_BYTES = 16777216
 
+# For float32, and for float64.
 cdef const Kernels* kernels = NULL
+cdef const Kernels* double_kernels = NULL
 
 
-def use(table, /):
-    """Call the functions in this table, the ``table`` of a build of the kernels, from now on.
+def use(table, double_table, /):
+    """Call the functions of these tables from now on: of builds for float32 and for float64.
 
-    ValueError if it was compiled from other sources than this module.
+    ValueError if one was compiled from other sources than this module.
     """
-    global kernels
-    kernels = <const Kernels*> PyCapsule_GetPointer(table, TABLE_NAME)
+    global kernels, double_kernels
+    cdef const Kernels* found = <const Kernels*> PyCapsule_GetPointer(table, TABLE_NAME)
+    double_kernels = <const Kernels*> PyCapsule_GetPointer(double_table, TABLE_NAME)
+    kernels = found
+
+
+cdef inline const Kernels* kernels_of(Py_ssize_t item) noexcept nogil:
+    """The functions for floats of `item` bytes."""
+    return kernels if item == sizeof(float) else double_kernels
 
 
 def conv2d_forward(
@@ -74,9 +85,9 @@ def conv2d_forward(
     """out[n, k, i, j] = bias[k] + sum of x[n, c, i + r, j + s] * weight[k, c, r, s]."""
     with nogil:
         if floating is float:
-            kernels.of_float.conv2d_forward(x, weight, bias, out)
+            (<const FloatLayers*> kernels.layers).conv2d_forward(x, weight, bias, out)
         else:
-            kernels.of_double.conv2d_forward(x, weight, bias, out)
+            (<const DoubleLayers*> double_kernels.layers).conv2d_forward(x, weight, bias, out)
 
 
 def conv2d_backward_weight(
@@ -88,9 +99,9 @@ def conv2d_backward_weight(
     """dweight[k, c, r, s] = sum over n, i, j of x[n, c, i + r, j + s] * dout[n, k, i, j]."""
     with nogil:
         if floating is float:
-            kernels.of_float.conv2d_backward_weight(x, dout, dweight)
+            (<const FloatLayers*> kernels.layers).conv2d_backward_weight(x, dout, dweight)
         else:
-            kernels.of_double.conv2d_backward_weight(x, dout, dweight)
+            (<const DoubleLayers*> double_kernels.layers).conv2d_backward_weight(x, dout, dweight)
 
 
 def conv2d_backward_bias(
@@ -99,9 +110,9 @@ def conv2d_backward_bias(
     """dbias[k] = sum over n, i, j of dout[n, k, i, j]."""
     with nogil:
         if floating is float:
-            kernels.of_float.conv2d_backward_bias(dout, dbias)
+            (<const FloatLayers*> kernels.layers).conv2d_backward_bias(dout, dbias)
         else:
-            kernels.of_double.conv2d_backward_bias(dout, dbias)
+            (<const DoubleLayers*> double_kernels.layers).conv2d_backward_bias(dout, dbias)
 
 
 def conv2d_backward_input(
@@ -113,18 +124,18 @@ def conv2d_backward_input(
     """dx[n, c, h, w] = sum over k, r, s of weight[k, c, r, s] * dout[n, k, h - r, w - s]."""
     with nogil:
         if floating is float:
-            kernels.of_float.conv2d_backward_input(weight, dout, dx)
+            (<const FloatLayers*> kernels.layers).conv2d_backward_input(weight, dout, dx)
         else:
-            kernels.of_double.conv2d_backward_input(weight, dout, dx)
+            (<const DoubleLayers*> double_kernels.layers).conv2d_backward_input(weight, dout, dx)
 
 
 def relu_forward(const floating[::1] x not None, floating[::1] out not None, /):
     """out = max(x, 0), element by element; NaN stays NaN."""
     with nogil:
         if floating is float:
-            kernels.of_float.relu_forward(x, out)
+            (<const FloatLayers*> kernels.layers).relu_forward(x, out)
         else:
-            kernels.of_double.relu_forward(x, out)
+            (<const DoubleLayers*> double_kernels.layers).relu_forward(x, out)
 
 
 def relu_backward(
@@ -136,9 +147,9 @@ def relu_backward(
     """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
     with nogil:
         if floating is float:
-            kernels.of_float.relu_backward(dout, x, dx)
+            (<const FloatLayers*> kernels.layers).relu_backward(dout, x, dx)
         else:
-            kernels.of_double.relu_backward(dout, x, dx)
+            (<const DoubleLayers*> double_kernels.layers).relu_backward(dout, x, dx)
 
 
 def max_pool2d_forward(
@@ -153,9 +164,9 @@ def max_pool2d_forward(
     """
     with nogil:
         if floating is float:
-            kernels.of_float.max_pool2d_forward(x, out, winner)
+            (<const FloatLayers*> kernels.layers).max_pool2d_forward(x, out, winner)
         else:
-            kernels.of_double.max_pool2d_forward(x, out, winner)
+            (<const DoubleLayers*> double_kernels.layers).max_pool2d_forward(x, out, winner)
 
 
 def max_pool2d_backward(
@@ -167,9 +178,9 @@ def max_pool2d_backward(
     """dx = dout at the winner of each window, 0 everywhere else."""
     with nogil:
         if floating is float:
-            kernels.of_float.max_pool2d_backward(dout, winner, dx)
+            (<const FloatLayers*> kernels.layers).max_pool2d_backward(dout, winner, dx)
         else:
-            kernels.of_double.max_pool2d_backward(dout, winner, dx)
+            (<const DoubleLayers*> double_kernels.layers).max_pool2d_backward(dout, winner, dx)
 
 
 # The fast path.

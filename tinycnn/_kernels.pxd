@@ -44,18 +44,15 @@ cdef struct Prepared:
     Py_ssize_t T  # taps of a filter; of a linear operation its inputs
     # Where the output goes: the inside of maps of out_H x out_W, which is what comes next.
     Py_ssize_t out_H, out_W, out_top, out_left
-    # Tables of a block.
+    void* filters  # a block's in tiles (T, 2 to 4 filters), a linear operation's (T, 10 outputs)
+    void* biases  # (K,), 0 behind the last filter, or output
+    # Of a block.
     int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
-    void* filters  # [tile of 4 filters, tap, filter], 0 behind the last filter and tap
-    void* biases  # (K,), 0 behind the last filter
     double largest_weight
     double largest_bias
-    # Of a block after the first, see `winner.pxi`: offsets of the windows in (H, W, C), and from
-    # there on those of the runs of a filter and of a patch; the filters in frames.
-    int64_t* window
-    int64_t* run
-    int64_t* patch_run
-    void* frames
+    void* u  # the filters for Winograd: see `winograd.pxi`,
+    void* u_back  # and for the way back
+    void* frames  # or in frames of zeros: see `later.pxi`
 
 cdef struct Network:
     Py_ssize_t n_operations
@@ -173,8 +170,7 @@ cdef struct Needs:
 
 cdef struct Kernels:
     Py_ssize_t vector_bytes  # of one register: as many lanes as values fit in
-    FloatLayers of_float
-    DoubleLayers of_double
+    const void* layers  # FloatLayers or DoubleLayers, as the type that this build computes with
     void (*plane_moments)(
         const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares
     ) noexcept nogil

@@ -11,19 +11,22 @@ taps; an output of I x J positions. A pool window has 2 x 2 of those, P x Q wind
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
 from libc.math cimport exp, expf, fabs, log, sqrt, sqrtf
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+
+include "_fused/vec.pxi"
 
 
 cdef void conv2d_forward(
-    const floating[:, :, :, ::1] x,
-    const floating[:, :, :, ::1] weight,
-    const floating[::1] bias,
-    floating[:, :, :, ::1] out
+    const real[:, :, :, ::1] x,
+    const real[:, :, :, ::1] weight,
+    const real[::1] bias,
+    real[:, :, :, ::1] out
 ) noexcept nogil:
     """out[n, k, i, j] = bias[k] + sum of x[n, c, i + r, j + s] * weight[k, c, r, s]."""
     cdef Py_ssize_t n, k, c, r, s, i, j
-    cdef floating w
+    cdef real w
     for n in range(out.shape[0]):
         for k in range(out.shape[1]):
             for i in range(out.shape[2]):
@@ -41,13 +44,13 @@ cdef void conv2d_forward(
 
 
 cdef void conv2d_backward_weight(
-    const floating[:, :, :, ::1] x,
-    const floating[:, :, :, ::1] dout,
-    floating[:, :, :, ::1] dweight
+    const real[:, :, :, ::1] x,
+    const real[:, :, :, ::1] dout,
+    real[:, :, :, ::1] dweight
 ) noexcept nogil:
     """dweight[k, c, r, s] = sum over n, i, j of x[n, c, i + r, j + s] * dout[n, k, i, j]."""
     cdef Py_ssize_t n, k, c, r, s, i, j
-    cdef floating row
+    cdef real row
     cdef double total
     for k in range(dweight.shape[0]):
         for c in range(dweight.shape[1]):
@@ -60,11 +63,11 @@ cdef void conv2d_backward_weight(
                             for j in range(dout.shape[3]):
                                 row += x[n, c, i + r, j + s] * dout[n, k, i, j]
                             total += row
-                    dweight[k, c, r, s] = <floating> total
+                    dweight[k, c, r, s] = <real> total
 
 
 cdef void conv2d_backward_bias(
-    const floating[:, :, :, ::1] dout, floating[::1] dbias
+    const real[:, :, :, ::1] dout, real[::1] dbias
 ) noexcept nogil:
     """dbias[k] = sum over n, i, j of dout[n, k, i, j]."""
     cdef Py_ssize_t n, k, i, j
@@ -75,17 +78,17 @@ cdef void conv2d_backward_bias(
             for i in range(dout.shape[2]):
                 for j in range(dout.shape[3]):
                     total += dout[n, k, i, j]
-        dbias[k] = <floating> total
+        dbias[k] = <real> total
 
 
 cdef void conv2d_backward_input(
-    const floating[:, :, :, ::1] weight,
-    const floating[:, :, :, ::1] dout,
-    floating[:, :, :, ::1] dx
+    const real[:, :, :, ::1] weight,
+    const real[:, :, :, ::1] dout,
+    real[:, :, :, ::1] dx
 ) noexcept nogil:
     """dx[n, c, h, w] = sum over k, r, s of weight[k, c, r, s] * dout[n, k, h - r, w - s]."""
     cdef Py_ssize_t n, k, c, r, s, i, j
-    cdef floating w
+    cdef real w
     for n in range(dx.shape[0]):
         for c in range(dx.shape[1]):
             for i in range(dx.shape[2]):
@@ -100,7 +103,7 @@ cdef void conv2d_backward_input(
                                 dx[n, c, i + r, j + s] += w * dout[n, k, i, j]
 
 
-cdef void relu_forward(const floating[::1] x, floating[::1] out) noexcept nogil:
+cdef void relu_forward(const real[::1] x, real[::1] out) noexcept nogil:
     """out = max(x, 0), element by element; NaN stays NaN."""
     cdef Py_ssize_t i
     for i in range(x.shape[0]):
@@ -109,7 +112,7 @@ cdef void relu_forward(const floating[::1] x, floating[::1] out) noexcept nogil:
 
 
 cdef void relu_backward(
-    const floating[::1] dout, const floating[::1] x, floating[::1] dx
+    const real[::1] dout, const real[::1] x, real[::1] dx
 ) noexcept nogil:
     """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
     cdef Py_ssize_t i
@@ -118,8 +121,8 @@ cdef void relu_backward(
 
 
 cdef void max_pool2d_forward(
-    const floating[:, :, :, ::1] x,
-    floating[:, :, :, ::1] out,
+    const real[:, :, :, ::1] x,
+    real[:, :, :, ::1] out,
     uint8_t[:, :, :, ::1] winner
 ) noexcept nogil:
     """out = the largest of each 2x2 window; winner = its place, 0..3 in row-major order.
@@ -128,7 +131,7 @@ cdef void max_pool2d_forward(
     """
     cdef Py_ssize_t n, k, p, q
     cdef uint8_t place, best_place
-    cdef floating value, best
+    cdef real value, best
     for n in range(out.shape[0]):
         for k in range(out.shape[1]):
             for p in range(out.shape[2]):
@@ -145,9 +148,9 @@ cdef void max_pool2d_forward(
 
 
 cdef void max_pool2d_backward(
-    const floating[:, :, :, ::1] dout,
+    const real[:, :, :, ::1] dout,
     const uint8_t[:, :, :, ::1] winner,
-    floating[:, :, :, ::1] dx
+    real[:, :, :, ::1] dx
 ) noexcept nogil:
     """dx = dout at the winner of each window, 0 everywhere else."""
     cdef Py_ssize_t n, k, p, q, i, j
@@ -164,44 +167,31 @@ cdef void max_pool2d_backward(
 
 
 # The fast path: several images side by side, a block's layers in one pass, on several threads.
-include "_fused/lanes.pxi"
 include "_fused/memory.pxi"
 include "_fused/pack.pxi"
 include "_fused/augment.pxi"
 include "_fused/moments.pxi"
-include "_fused/forward.pxi"
+include "_fused/conv.pxi"
+include "_fused/winograd.pxi"
 include "_fused/linear.pxi"
-include "_fused/transpose.pxi"
-include "_fused/backward.pxi"
-include "_fused/winner.pxi"
+include "_fused/loss.pxi"
+include "_fused/first.pxi"
+include "_fused/later.pxi"
 include "_fused/operations.pxi"
 include "_fused/step.pxi"
 include "_fused/descent.pxi"
 
 
 # What Python gets of all this, in a capsule: see ``_kernels.pxd``.
+# In the order of FloatLayers and DoubleLayers, one of which this is.
+cdef void** layers = [
+    <void*> &conv2d_forward, <void*> &conv2d_backward_weight, <void*> &conv2d_backward_bias,
+    <void*> &conv2d_backward_input, <void*> &relu_forward, <void*> &relu_backward,
+    <void*> &max_pool2d_forward, <void*> &max_pool2d_backward,
+]
 cdef Kernels kernels = Kernels(
     vector_bytes=VECTOR_BYTES,
-    of_float=FloatLayers(
-        conv2d_forward=&conv2d_forward[float],
-        conv2d_backward_weight=&conv2d_backward_weight[float],
-        conv2d_backward_bias=&conv2d_backward_bias[float],
-        conv2d_backward_input=&conv2d_backward_input[float],
-        relu_forward=&relu_forward[float],
-        relu_backward=&relu_backward[float],
-        max_pool2d_forward=&max_pool2d_forward[float],
-        max_pool2d_backward=&max_pool2d_backward[float],
-    ),
-    of_double=DoubleLayers(
-        conv2d_forward=&conv2d_forward[double],
-        conv2d_backward_weight=&conv2d_backward_weight[double],
-        conv2d_backward_bias=&conv2d_backward_bias[double],
-        conv2d_backward_input=&conv2d_backward_input[double],
-        relu_forward=&relu_forward[double],
-        relu_backward=&relu_backward[double],
-        max_pool2d_forward=&max_pool2d_forward[double],
-        max_pool2d_backward=&max_pool2d_backward[double],
-    ),
+    layers=layers,
     plane_moments=&plane_moments,
     memory_needs=&memory_needs,
     prepare=&prepare,

@@ -22,13 +22,13 @@ from tinycnn import functional
 from tinycnn._checks import FloatArray, as_count, as_flag, as_number, as_pair, shown
 
 Shape: TypeAlias = tuple[int, ...]
-Random: TypeAlias = np.random.Generator | None
+Random: TypeAlias = "np.random.Generator | None"  # as words: NumPy imports it when it is asked for
 Arrays: TypeAlias = Mapping[str, FloatArray]
 OutAndCache: TypeAlias = tuple[FloatArray, Any]
 DxAndGradients: TypeAlias = tuple[FloatArray, Arrays]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Layer:
     """Base of all layers: one that learns nothing and keeps the shape.
 
@@ -59,6 +59,23 @@ class Layer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.kind = cls.__name__.lower()
+
+    # Written once here: a dataclass would compile each of them anew for every kind of layer, which
+    # takes longer than all else that importing this module does.
+    def __repr__(self) -> str:
+        arguments = (f"{field}={value!r}" for field, value in self._arguments().items())
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._arguments() == other._arguments()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._arguments().values()))
+
+    def _arguments(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return what becomes of the shape of one image; ValueError if it cannot be taken."""
@@ -217,7 +234,7 @@ def _undescribed(value: Any) -> Any:
 
 
 @register
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Conv(Layer):
     """Convolution with stride 1, as ``torch.nn.Conv2d``: (C, H, W) to (filters, I, J).
 
@@ -297,7 +314,7 @@ class Conv(Layer):
 
 
 @register
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class ReLU(Layer):
     """``max(x, 0)``, as ``torch.nn.ReLU``: keeps the shape."""
 
@@ -313,7 +330,7 @@ class ReLU(Layer):
 
 
 @register
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class MaxPool(Layer):
     """The largest value of each 2x2 window, as ``torch.nn.MaxPool2d(2)``: halves rows and columns.
 
@@ -342,7 +359,7 @@ class MaxPool(Layer):
 
 
 @register
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Dropout(Layer):
     """Zeroes values at random in training, as ``torch.nn.Dropout``; does nothing in prediction.
 
@@ -382,7 +399,7 @@ class Dropout(Layer):
 
 
 @register
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Flatten(Layer):
     """Turns maps (C, H, W) into a vector (C * H * W,), as ``torch.nn.Flatten``."""
 
@@ -402,7 +419,7 @@ class Flatten(Layer):
 
 
 @register
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Linear(Layer):
     """Fully connected layer, as ``torch.nn.Linear``: (F,) to (units,).
 

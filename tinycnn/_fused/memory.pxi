@@ -8,12 +8,12 @@ memory out tell, asked without memory, how much is needed.
 cdef enum:
     ALIGNMENT = 64  # a cache line, and the widest vector register
 
-# The gradient of an operation's output: values (K, P, Q, L) or, where that is NULL, the linear
-# operation that comes next and the gradient (M, L) of what that one gives. From these it is
-# computed as it is needed. All are NULL behind the last operation.
+# The gradient of an operation's output: values with the border of what comes next or, where that is
+# NULL, the gradient (M, L) of the outputs of the linear operation that comes next, from which it is
+# computed as it is needed. There is no next one behind the last operation.
 cdef struct Source:
     const void* values
-    const Prepared* linear
+    const Prepared* next
     const void* dlinear
 
 # The work space of one thread. `step` is how many bytes lie between the arrays of one lane block
@@ -23,45 +23,56 @@ cdef struct Slot:
     Py_ssize_t x_step[MAX_OPERATIONS + 1]
     char* winner[MAX_OPERATIONS]  # (K, P, Q, L) of a block
     Py_ssize_t winner_step[MAX_OPERATIONS]
-    char* d[MAX_OPERATIONS + 1]  # the gradient of x, without a border
+    char* d[MAX_OPERATIONS + 1]  # the gradient of x, as large
     Py_ssize_t d_step[MAX_OPERATIONS + 1]
-    void* dw[MAX_OPERATIONS]  # (K, T, L), K and T rounded up; after the first block (K, runs, L)
+    void* dw[MAX_OPERATIONS]  # (K, T, L), rounded up; after the first block (K, R, runs * L)
     void* dbias[MAX_OPERATIONS]  # (K, L), rounded up
     double bound  # of the values that the next operation sees
     Source dout
-    void* dz  # [4 filters, 4 positions, Q, L] of the first block
-    # Of a block after the first, see `winner.pxi`; images and maps are padded.
-    void* lanes  # (K, P, Q, L): the gradient of its pooled values
-    void* dmaps  # (L, P, Q, K): the same image by image, and
-    void* winners  # their winners
-    void* images  # (L, copies, H, W, C): the inputs
-    void* dimages  # (L, H, W, C): their gradient
-    int32_t* seen_at  # (L, P, Q, K): where the values begin that a winner saw
-    int32_t* framed_at  # (L, P, Q, K): where its patch begins in the filter's frames
-    void* words  # (inner_H * inner_W / 4, L) of one channel, rounded up
-    void* plane  # (inner_H, inner_W, L) of one channel on its way into a border
+    void* rows  # (4 filters, 4 positions, Q, L) of the first block
+    void* planes  # (16, C or K, 3, L): see `winograd.pxi`
+    # Of a block after the first, see `later.pxi`.
+    void* maps  # (K, P, Q, L): the gradient of its pooled values
+    void* winners  # (3, L, K * P * Q)
+    void* noted  # (2, winners at a time)
+    void* images  # (L, H * W * C): the inputs, and then their gradient
     void* placed  # (L, C, inner_H, inner_W) of pixels in any format, moved
     void* gradient  # (n_parameters,) of one group
     void* total  # (n_parameters,) of all groups of a chunk, in double
 
 
 cdef Py_ssize_t padded_taps(const Prepared* block) noexcept nogil:
-    return round_up(block.T, TAP_TILE)
+    return round_up(block.T, 3)
 
 
 cdef Py_ssize_t padded_filters(const Prepared* block) noexcept nogil:
-    return round_up(block.op.K, FILTER_TILE)
+    """Filters, rounded up to whole tiles of 2, 3 or 4."""
+    return round_up(block.op.K, 12)
+
+
+cdef Py_ssize_t padded_maps(const Prepared* block) noexcept nogil:
+    return round_up(block.op.K * block.op.P * block.op.Q, LANES)
+
+
+cdef Py_ssize_t padded_image(const Prepared* block) noexcept nogil:
+    """Values from one image to the next: the last run may go beyond an image."""
+    return round_up(block.op.C * block.op.H * block.op.W, LANES) + LANES
+
+
+cdef Py_ssize_t noted_size(const Prepared* block) noexcept nogil:
+    """Winners at a time: of a filter in all images, or of a window; and one that counts nothing."""
+    return max(LANES * block.op.P * block.op.Q, block.op.K) + 1
 
 
 cdef inline bint has_border(const Operation* op) noexcept nogil:
     return op.H > op.inner_H or op.W > op.inner_W
 
 
-cdef Py_ssize_t dweight_size(const Prepared* block, Py_ssize_t L) noexcept nogil:
+cdef Py_ssize_t dweight_size(const Prepared* block) noexcept nogil:
     """Values that the gradient of a block's filters takes while it is summed."""
     if block.index == 0:
-        return padded_filters(block) * padded_taps(block) * L
-    return block.op.K * filter_runs(block, L) * L
+        return padded_filters(block) * padded_taps(block) * LANES
+    return block.op.K * block.op.R * row_runs(block.op.S * block.op.C) * LANES
 
 
 cdef Py_ssize_t input_bytes(const Network* net, Py_ssize_t i) noexcept nogil:
@@ -101,21 +112,22 @@ cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
 cdef Py_ssize_t lay_out_tables(Network* net, char* memory) noexcept nogil:
     """Point the operations' tables into the memory; return the bytes they take."""
     cdef char* end = memory
-    cdef Py_ssize_t i, n, item = net.item, L = VECTOR_BYTES // item
-    cdef Prepared* block
+    cdef Py_ssize_t i, item = net.item
+    cdef Prepared* op
     for i in range(net.n_operations):
-        block = &net.operations[i]
-        if block.op.kind != BLOCK:
+        op = &net.operations[i]
+        if op.op.kind != BLOCK:
+            op.filters = take(&end, round_up(op.op.K, OUTPUTS) * op.T * item)
+            op.biases = take(&end, round_up(op.op.K, OUTPUTS) * item)
             continue
-        block.tap = <int64_t*> take(&end, padded_taps(block) * sizeof(int64_t))
-        block.filters = take(&end, padded_filters(block) * padded_taps(block) * item)
-        block.biases = take(&end, padded_filters(block) * item)
-        if i > 0:
-            n = block.op.K * copies(block, L) * frame_size(block, L)
-            block.window = <int64_t*> take(&end, block.op.P * block.op.Q * sizeof(int64_t))
-            block.run = <int64_t*> take(&end, filter_runs(block, L) * sizeof(int64_t))
-            block.patch_run = <int64_t*> take(&end, patch_runs(block, L) * sizeof(int64_t))
-            block.frames = take(&end, n * item)
+        op.tap = <int64_t*> take(&end, padded_taps(op) * sizeof(int64_t))
+        op.filters = take(&end, padded_filters(op) * op.T * item)
+        op.biases = take(&end, padded_filters(op) * item)
+        if by_winograd(op):
+            op.u = take(&end, round_up(op.op.K, 4) * PLANES * op.op.C * item)
+            op.u_back = take(&end, round_up(op.op.C, 4) * PLANES * op.op.K * item)
+        elif i > 0:
+            op.frames = take(&end, op.op.K * frame_size(op) * item)
     return end - memory
 
 
@@ -160,32 +172,28 @@ cdef Py_ssize_t lay_out_kept(const Network* net, Slot* slot, char* memory) noexc
 cdef Py_ssize_t lay_out_gradients(const Network* net, Slot* slot, char* memory) noexcept nogil:
     """Point into the memory what the backward pass needs; return the bytes it takes."""
     cdef char* end = memory
-    cdef Py_ssize_t i, item = net.item, L = VECTOR_BYTES // item
-    cdef Py_ssize_t image = 0, copied = 0, maps = 0
+    cdef Py_ssize_t i, item = net.item, image = 0, maps = 0, noted = 0
     cdef const Prepared* op
     for i in range(net.n_operations):
         op = &net.operations[i]
         if op.op.kind == BLOCK:
-            slot.dw[i] = take(&end, dweight_size(op, L) * item)
+            slot.dw[i] = take(&end, dweight_size(op) * item)
             slot.dbias[i] = take(&end, padded_filters(op) * VECTOR_BYTES)
         if op.op.kind == BLOCK and i == 0:
-            slot.dz = take(&end, FILTER_TILE * 4 * op.op.Q * VECTOR_BYTES)
+            slot.rows = take(&end, 16 * op.op.Q * VECTOR_BYTES)
         elif op.op.kind == BLOCK:
             slot.d_step[i] = 0
-            slot.d[i] = <char*> take(&end, op.op.C * op.op.inner_H * op.op.inner_W * VECTOR_BYTES)
-            image = max(image, padded_image(op, L))
-            copied = max(copied, copies(op, L) * padded_image(op, L))
+            slot.d[i] = <char*> take(&end, input_bytes(net, i))
+            image = max(image, padded_image(op))
             maps = max(maps, padded_maps(op))
+            noted = max(noted, noted_size(op))
         else:
             slot.d_step[i + 1] = op.op.K * VECTOR_BYTES
             slot.d[i + 1] = <char*> take(&end, net.group * slot.d_step[i + 1])
-    slot.lanes = take(&end, maps * L * item)
-    slot.dmaps = take(&end, maps * L * item)
-    slot.winners = take(&end, maps * L * item)
-    slot.images = take(&end, L * copied * item)
-    slot.dimages = take(&end, L * image * item)
-    slot.seen_at = <int32_t*> take(&end, maps * L * sizeof(int32_t))
-    slot.framed_at = <int32_t*> take(&end, maps * L * sizeof(int32_t))
+    slot.maps = take(&end, maps * VECTOR_BYTES)
+    slot.winners = take(&end, 3 * maps * VECTOR_BYTES)
+    slot.noted = take(&end, 2 * noted * item)
+    slot.images = take(&end, image * VECTOR_BYTES)
     slot.gradient = take(&end, net.n_parameters * item)
     slot.total = take(&end, net.n_parameters * sizeof(double))
     return end - memory
@@ -200,11 +208,13 @@ cdef Py_ssize_t lay_out_slot(
     """
     cdef char* end = memory
     cdef const Operation* op = &net.operations[0].op
-    cdef Py_ssize_t size = op.inner_H * op.inner_W, L = VECTOR_BYTES // net.item
-    slot.words = take(&end, round_up(size, 4) * L)
-    slot.plane = take(&end, size * VECTOR_BYTES if has_border(op) else 0)
+    cdef Py_ssize_t i, planes = 0
+    for i in range(net.n_operations):
+        if net.operations[i].op.kind == BLOCK and by_winograd(&net.operations[i]):
+            planes = max(planes, net.operations[i].op.C, net.operations[i].op.K)
+    slot.planes = take(&end, PLANES * planes * WINDOWS * VECTOR_BYTES)
     if training:
-        slot.placed = take(&end, op.C * size * L * sizeof(double))
+        slot.placed = take(&end, op.C * op.inner_H * op.inner_W * LANES * sizeof(double))
         end += lay_out_gradients(net, slot, end)
     end += lay_out_values(net, slot, end, net.group if training else 1)
     return end - memory
@@ -217,48 +227,3 @@ cdef void memory_needs(Network* net, Needs* needs) noexcept nogil:
     needs.predicting = lay_out_slot(net, &slot, NULL, False)
     needs.training = lay_out_slot(net, &slot, NULL, True)
     needs.kept = lay_out_kept(net, &slot, NULL)
-
-
-cdef void fill_taps(Prepared* block, Py_ssize_t L) noexcept nogil:
-    """Compute the offset of each tap in a lane block."""
-    cdef Py_ssize_t c, r, s, t = 0
-    for c in range(block.op.C):
-        for r in range(block.op.R):
-            for s in range(block.op.S):
-                block.tap[t] = ((c * block.op.H + r) * block.op.W + s) * L
-                t += 1
-    for t in range(block.T, padded_taps(block)):
-        block.tap[t] = block.tap[block.T - 1]
-
-
-cdef inline double larger(double largest, double value) noexcept nogil:
-    """Return the larger absolute value; NaN counts as larger than anything."""
-    return fabs(value) if fabs(value) > largest or value != value else largest
-
-
-cdef void fill_filters(Prepared* block, const floating* flat) noexcept nogil:
-    """Copy the filters into tiles, and note the largest values."""
-    cdef floating* filters = <floating*> block.filters
-    cdef floating* biases = <floating*> block.biases
-    cdef const floating* weight = flat + block.op.weight_at
-    cdef Py_ssize_t k, t, taps = padded_taps(block)
-    cdef floating value
-    block.largest_weight = block.largest_bias = 0
-    for k in range(padded_filters(block)):
-        for t in range(taps):
-            value = weight[k * block.T + t] if k < block.op.K and t < block.T else 0
-            filters[(k // FILTER_TILE * taps + t) * FILTER_TILE + k % FILTER_TILE] = value
-            block.largest_weight = larger(block.largest_weight, value)
-        biases[k] = flat[block.op.bias_at + k] if block.op.bias_at >= 0 and k < block.op.K else 0
-        block.largest_bias = larger(block.largest_bias, biases[k])
-
-
-cdef inline bint may_overflow(
-    const Prepared* block, double* bound, Py_ssize_t item
-) noexcept nogil:
-    """Tell whether a block's values may become infinite or NaN for inputs within +-bound.
-
-    The bound becomes that of the block's output. NaN in it, or among the weights, says yes.
-    """
-    bound[0] = bound[0] * block.largest_weight * block.T + block.largest_bias
-    return not bound[0] < (1e30 if item == sizeof(float) else 1e300)

@@ -61,18 +61,18 @@ cdef double sum_of_differences(
 
     Several sums side by side: vector instructions may not change the order of additions.
     """
-    cdef double sums[MAX_LANES]
+    cdef double sums[LANES]
     cdef double value, total = 0
     cdef Py_ssize_t i, l
-    for l in range(MAX_LANES):
+    for l in range(LANES):
         sums[l] = 0
-    for i in range(n // MAX_LANES):
-        for l in range(MAX_LANES):
-            value = x[i * MAX_LANES + l] - center
+    for i in range(n // LANES):
+        for l in range(LANES):
+            value = x[i * LANES + l] - center
             sums[l] += value * value if squared else value
-    for l in range(MAX_LANES):
+    for l in range(LANES):
         total += sums[l]
-    for i in range(n - n % MAX_LANES, n):
+    for i in range(n - n % LANES, n):
         value = x[i] - center
         total += value * value if squared else value
     return total

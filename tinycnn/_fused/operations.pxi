@@ -7,77 +7,77 @@ room for its arrays in `memory.pxi`.
 # prepare: bring parameters into the form in which the kernels want them. forward and backward: one
 # lane block, the b-th of a group, between the arrays of a slot; backward moves `slot.dout` from the
 # gradient of the output to that of the input. collect: the parameters' gradients of n lane blocks.
-# Twice, since a pointer's type has that of its values in it.
-cdef struct FloatOperation:
-    void (*prepare)(Prepared*, const float* flat) noexcept nogil
-    void (*forward)(const Prepared*, const float* flat, Slot*, Py_ssize_t b) noexcept nogil
-    void (*backward)(const Prepared*, const float* flat, Slot*, Py_ssize_t b) noexcept nogil
-    void (*collect)(const Prepared*, Slot*, Py_ssize_t n, float* gradient) noexcept nogil
+cdef struct Steps:
+    void (*prepare)(Prepared*, const real* flat) noexcept nogil
+    void (*forward)(const Prepared*, Slot*, Py_ssize_t b) noexcept nogil
+    void (*backward)(const Prepared*, Slot*, Py_ssize_t b) noexcept nogil
+    void (*collect)(const Prepared*, Slot*, Py_ssize_t n, real* gradient) noexcept nogil
 
-cdef struct DoubleOperation:
-    void (*prepare)(Prepared*, const double* flat) noexcept nogil
-    void (*forward)(const Prepared*, const double* flat, Slot*, Py_ssize_t b) noexcept nogil
-    void (*backward)(const Prepared*, const double* flat, Slot*, Py_ssize_t b) noexcept nogil
-    void (*collect)(const Prepared*, Slot*, Py_ssize_t n, double* gradient) noexcept nogil
-
-cdef FloatOperation float_operations[N_KINDS]
-cdef DoubleOperation double_operations[N_KINDS]
+cdef Steps operations[N_KINDS]
 
 
-cdef void block_prepare(Prepared* block, const floating* flat) noexcept nogil:
-    fill_taps(block, VECTOR_BYTES // sizeof(floating))
+cdef void block_prepare(Prepared* block, const real* flat) noexcept nogil:
+    cdef const Operation* op = &block.op
+    fill_taps(block)
     fill_filters(block, flat)
-    if block.index > 0:
-        fill_runs(block, VECTOR_BYTES // sizeof(floating))
-        fill_frames(block, flat + block.op.weight_at)
+    if by_winograd(block):
+        winograd_weights(
+            view4(flat + op.weight_at, op.K, op.C, 3, 3),
+            view4(block.u, tiles_of(4, op.K), PLANES, op.C, 4),
+            view4(block.u_back, tiles_of(4, op.C), PLANES, op.K, 4)
+        )
+    elif block.index > 0:
+        fill_frames(block, flat)
 
 
-cdef void block_backward(
-    const Prepared* block, const floating* flat, Slot* slot, Py_ssize_t b
-) noexcept nogil:
-    if block.index == 0:
-        first_block_backward(block, flat, slot, b)
+cdef void block_forward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
+    """Values may become infinite or NaN on the way: then they spread as they should, directly."""
+    cdef const Operation* op = &block.op
+    cdef Py_ssize_t i = block.index, start = block.out_top * block.out_W + block.out_left
+    cdef bint careful = may_overflow(block, &slot.bound)
+    cdef real[:, :, :, ::1] x = view4(input_of(slot, i, b), op.C, op.H, op.W, LANES)
+    cdef real[:, :, :, ::1] winner = view4(winner_of(slot, i, b), op.K, op.P, op.Q, LANES)
+    cdef real[:, :, :, ::1] pooled = inside(
+        input_of(slot, i + 1, b) + start * VECTOR_BYTES, op.K, op.P, op.Q, block.out_H, block.out_W
+    )
+    if careful or not by_winograd(block):
+        conv_pool(block, careful, x, pooled, winner)
     else:
-        later_block_backward(block, flat, slot, b)
+        winograd_forward(
+            x, view4(block.u, tiles_of(4, op.K), PLANES, op.C, 4),
+            view1(block.biases, padded_filters(block)), <vec*> slot.planes, pooled, winner
+        )
+
+
+cdef void block_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
+    if block.index == 0:
+        first_backward(block, slot, b)
+    else:
+        later_backward(block, slot, b)
 
 
 cdef void block_collect(
-    const Prepared* block, Slot* slot, Py_ssize_t n, floating* gradient
+    const Prepared* block, Slot* slot, Py_ssize_t n, real* gradient
 ) noexcept nogil:
-    cdef Py_ssize_t i = block.index, L = VECTOR_BYTES // sizeof(floating)
-    if i == 0:
-        add_up_taps(block, <const floating*> slot.dw[i], gradient + block.op.weight_at)
+    if block.index == 0:
+        add_up_taps(block, slot, gradient + block.op.weight_at)
     else:
-        read_runs(block, <const floating*> slot.dw[i], gradient + block.op.weight_at)
+        read_filters(block, slot, gradient + block.op.weight_at)
     if block.op.bias_at >= 0:
-        sum_lanes(<floating*> slot.dbias[i], block.op.K, gradient + block.op.bias_at)
+        sum_rows(
+            <const vec*> slot.dbias[block.index], block.op.K, gradient + block.op.bias_at
+        )
 
 
-cdef void linear_prepare(Prepared* linear, const floating* flat) noexcept nogil:
-    pass
-
-
-float_operations[BLOCK] = FloatOperation(
-    prepare=&block_prepare[float], forward=&block_forward[float],
-    backward=&block_backward[float], collect=&block_collect[float]
+operations[BLOCK] = Steps(
+    prepare=&block_prepare, forward=&block_forward, backward=&block_backward,
+    collect=&block_collect
 )
-float_operations[LINEAR] = FloatOperation(
-    prepare=&linear_prepare[float], forward=&linear_forward[float],
-    backward=&linear_backward[float], collect=&linear_collect[float]
+operations[LINEAR] = Steps(
+    prepare=&fill_linear, forward=&linear_forward, backward=&linear_backward,
+    collect=&linear_collect
 )
-float_operations[LINEAR_RELU] = FloatOperation(
-    prepare=&linear_prepare[float], forward=&linear_relu_forward[float],
-    backward=&linear_relu_backward[float], collect=&linear_collect[float]
-)
-double_operations[BLOCK] = DoubleOperation(
-    prepare=&block_prepare[double], forward=&block_forward[double],
-    backward=&block_backward[double], collect=&block_collect[double]
-)
-double_operations[LINEAR] = DoubleOperation(
-    prepare=&linear_prepare[double], forward=&linear_forward[double],
-    backward=&linear_backward[double], collect=&linear_collect[double]
-)
-double_operations[LINEAR_RELU] = DoubleOperation(
-    prepare=&linear_prepare[double], forward=&linear_relu_forward[double],
-    backward=&linear_relu_backward[double], collect=&linear_collect[double]
+operations[LINEAR_RELU] = Steps(
+    prepare=&fill_linear, forward=&linear_relu_forward, backward=&linear_relu_backward,
+    collect=&linear_collect
 )

@@ -20,7 +20,7 @@ def sgd_step(flat, gradient, numbers, /):
     enter_arrays(&descent, flat, gradient)
     descent.lr, descent.weight_decay = numbers
     with nogil:
-        kernels.sgd_step(&descent)
+        kernels_of(descent.item).sgd_step(&descent)
 
 
 def momentum_step(flat, gradient, velocity, numbers, /):
@@ -30,7 +30,7 @@ def momentum_step(flat, gradient, velocity, numbers, /):
     descent.sum = floats_of(velocity, descent.n, descent.item, PyBUF_WRITABLE)
     descent.lr, descent.beta, descent.weight_decay, descent.nesterov = numbers
     with nogil:
-        kernels.momentum_step(&descent)
+        kernels_of(descent.item).momentum_step(&descent)
 
 
 def adam_step(flat, gradient, gradient_sum, square_sum, numbers, /):
@@ -45,4 +45,4 @@ def adam_step(flat, gradient, gradient_sum, square_sum, numbers, /):
     descent.lr, descent.beta, descent.square_beta, descent.eps = numbers[:4]
     descent.weight_decay, descent.kept = numbers[4:]
     with nogil:
-        kernels.adam_step(&descent)
+        kernels_of(descent.item).adam_step(&descent)

@@ -9,151 +9,109 @@ ctypedef fused float_pixel:
     float
     double
 
+# Where the next pixel goes: into rows of some width, with a border between one and the next.
+cdef struct Cursor:
+    vec* at
+    Py_ssize_t column, width, border
 
-cdef inline void gather8(
-    const uint8_t** image, Py_ssize_t L, Py_ssize_t at, word* a
+
+cdef inline void put(bint bordered, vec value, Cursor* to) noexcept nogil:
+    to.at[0] = value
+    to.at += 1
+    if bordered:
+        to.column += 1
+        if to.column == to.width:
+            to.column = 0
+            to.at += to.border
+
+
+cdef inline void put_bytes(
+    bint bordered, int n, const vec* a, vec scale, vec shift, Cursor* to
 ) noexcept nogil:
-    """a[8, L] = 8 words of each of L images, from byte `at` on.
-
-    Each image's words come in one piece, and shuffles send them to their lanes: one by one, words
-    take several times as long.
-    """
-    cdef Py_ssize_t l
-    for l in range(L):
-        memcpy(a + 8 * l, image[l] + at, 8 * sizeof(word))
-    unriffle(a, L)
-    unriffle(a, L)
-    unriffle(a, L)
-
-
-cdef inline void gather_words(
-    const uint8_t** image, Py_ssize_t L, Py_ssize_t size, uint32_t* words
-) noexcept nogil:
-    """words[i, l] = bytes 4i to 4i + 3 of image l; the last word ends in zeros."""
-    cdef Py_ssize_t i, l, whole = size // 4, tail = size % 4
-    cdef uint32_t a[8 * MAX_LANES]
-    for i in range(whole // 8):
-        gather8(image, L, 32 * i, a)
-        for l in range(8 * L):
-            words[8 * i * L + l] = a[l]
-    for i in range(whole - whole % 8, whole):
-        for l in range(L):
-            memcpy(words + i * L + l, image[l] + 4 * i, 4)
-    if tail:
-        for l in range(L):
-            words[whole * L + l] = 0
-            memcpy(words + whole * L + l, image[l] + 4 * whole, tail)
-
-
-cdef void unpack_words(
-    const uint32_t* words, Py_ssize_t size, floating scale, floating shift, floating* x
-) noexcept nogil:
-    """x[i, l] = byte i of image l * scale + shift."""
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef Py_ssize_t i, l, whole = size // 4
-    cdef uint32_t one = 1
-    cdef bint little = (<uint8_t*> &one)[0] == 1
-    cdef int s0 = 0 if little else 24
-    cdef int s1 = 8 if little else 16
-    cdef int s2 = 16 if little else 8
-    cdef int s3 = 24 if little else 0
-    cdef const uint32_t* v
-    cdef floating* y
-    for i in range(whole):
-        v = words + i * L
-        y = x + 4 * i * L
-        for l in range(L):
-            y[l] = <int> ((v[l] >> s0) & 255) * scale + shift
-            y[l + L] = <int> ((v[l] >> s1) & 255) * scale + shift
-            y[l + 2 * L] = <int> ((v[l] >> s2) & 255) * scale + shift
-            y[l + 3 * L] = <int> ((v[l] >> s3) & 255) * scale + shift
-    v = words + whole * L
-    for i in range(4 * whole, size):
-        for l in range(L):
-            x[i * L + l] = (<const uint8_t*> (v + l))[i - 4 * whole] * scale + shift
+    """The first n bytes of each lane of a row of words."""
+    cdef int i
+    for i in range(n):
+        put(
+            bordered, byte_of(a[i // <int> sizeof(real)], i % <int> sizeof(real)) * scale + shift,
+            to
+        )
 
 
 cdef void pack_bytes(
-    const uint8_t** image, Py_ssize_t size, floating scale, floating shift,
-    uint32_t* words, floating* x
+    const uint8_t** image, Py_ssize_t size, vec scale, vec shift, Cursor* to
 ) noexcept nogil:
-    """Bytes to lanes, four at a time: a word moves to its lane as one."""
-    gather_words(image, VECTOR_BYTES // sizeof(floating), size, words)
-    unpack_words(words, size, scale, shift, x)
+    """Bytes of L images to lanes: words as large as a lane are transposed, then taken apart."""
+    cdef Py_ssize_t at = 0
+    cdef int l
+    cdef vec a[LANES]
+    while at + VECTOR_BYTES <= size:
+        for l in range(LANES):
+            memcpy(&a[l], image[l] + at, VECTOR_BYTES)
+        transpose(a)
+        if to.border > 0:
+            put_bytes(True, VECTOR_BYTES, a, scale, shift, to)
+        else:
+            put_bytes(False, VECTOR_BYTES, a, scale, shift, to)
+        at += VECTOR_BYTES
+    if at < size:
+        for l in range(LANES):
+            a[l] = splat(0)
+            memcpy(&a[l], image[l] + at, size - at)
+        transpose(a)
+        put_bytes(True, size - at, a, scale, shift, to)
 
 
-cdef void pack_values(
-    const float_pixel** image, Py_ssize_t size, floating scale, floating shift, floating* x
+cdef void pack_floats(
+    const float_pixel** image, Py_ssize_t size, vec scale, vec shift, Cursor* to
 ) noexcept nogil:
-    """Floats to lanes."""
-    cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
-    cdef float_pixel a[8 * MAX_LANES]
-    for i in range(size // 8):
-        gather8(<const uint8_t**> image, L, 8 * i * sizeof(float_pixel), a)
-        for l in range(8 * L):
-            x[8 * i * L + l] = <floating> a[l] * scale + shift
-    for i in range(size - size % 8, size):
-        for l in range(L):
-            x[i * L + l] = <floating> image[l][i] * scale + shift
-
-
-cdef inline void pack_plane(
-    const pixel** image, Py_ssize_t size, floating scale, floating shift, uint32_t* words,
-    floating* x
-) noexcept nogil:
-    """x[i, l] = pixel i of image l * scale + shift."""
-    if pixel is uint8_t:
-        pack_bytes(image, size, scale, shift, words, x)
-    else:
-        pack_values(image, size, scale, shift, x)
-
-
-cdef void clear_border(const Operation* op, floating* x) noexcept nogil:
-    """x (C, H, W, L) = 0 outside the inner rows and columns."""
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), W = op.W * L, c, h
-    cdef Py_ssize_t below = op.top + op.inner_H, right = (op.left + op.inner_W) * L
-    for c in range(op.C):
-        fill_zero(x, op.top * W)
-        for h in range(op.top, below):
-            fill_zero(x + h * W, op.left * L)
-            fill_zero(x + h * W + right, W - right)
-        fill_zero(x + below * W, (op.H - below) * W)
-        x += op.H * W
-
-
-cdef void copy_inside(const Operation* op, const floating* plane, floating* x) noexcept nogil:
-    """x (H, W, L) = plane (inner_H, inner_W, L), inside its border."""
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), row = op.inner_W * L, h
-    x += (op.top * op.W + op.left) * L
-    for h in range(op.inner_H):
-        memcpy(x, plane, row * sizeof(floating))
-        x += op.W * L
-        plane += row
+    """Floats of L images to lanes."""
+    cdef Py_ssize_t at = 0, n
+    cdef int l, i
+    cdef vec a[LANES]
+    while at < size:
+        n = min(<Py_ssize_t> LANES, size - at)
+        for l in range(LANES):
+            for i in range(n):
+                (<real*> &a[l])[i] = <real> image[l][at + i]
+        transpose(a)
+        for l in range(n):
+            put(True, a[l] * scale + shift, to)
+        at += LANES
 
 
 cdef void pack(
-    const pixel** image, Py_ssize_t count, const Images* images, const Operation* op, Slot* slot,
-    floating* x
+    const pixel** image, Py_ssize_t count, const Images* images, const Operation* op, real* x
 ) noexcept nogil:
     """x[c, h, w, l] = pixel (h, w) of channel c of image l, times scale[c], plus shift[c].
 
     Lanes from count on become zero. The border of x, if it has one, is left as it is.
     """
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), size = op.inner_H * op.inner_W
-    cdef bint border = has_border(op)
-    cdef floating* plane
-    cdef Py_ssize_t c, i, l
+    cdef Py_ssize_t size = op.inner_H * op.inner_W, c
+    cdef int l
+    cdef vec scale = splat(0), shift = splat(0)
+    cdef Cursor to
     for c in range(op.C):
-        plane = <floating*> slot.plane if border else x
-        pack_plane(
-            image, size, <floating> images.scale[c], <floating> images.shift[c],
-            <uint32_t*> slot.words, plane
-        )
-        for l in range(count, L):
-            for i in range(size):
-                plane[i * L + l] = 0
-        if border:
-            copy_inside(op, plane, x)
-        for l in range(L):
+        for l in range(count):
+            (<real*> &scale)[l] = <real> images.scale[c]
+            (<real*> &shift)[l] = <real> images.shift[c]
+        to.at = <vec*> x + (c * op.H + op.top) * op.W + op.left
+        to.column, to.width, to.border = 0, op.inner_W, op.W - op.inner_W
+        if pixel is uint8_t:
+            pack_bytes(image, size, scale, shift, &to)
+        else:
+            pack_floats(image, size, scale, shift, &to)
+        for l in range(LANES):
             image[l] += size
-        x += op.H * op.W * L
+
+
+cdef void clear_border(const Operation* op, real* x) noexcept nogil:
+    """x (C, H, W, L) = 0 outside the inner rows and columns."""
+    cdef Py_ssize_t W = op.W * LANES, c, h
+    cdef Py_ssize_t below = op.top + op.inner_H, right = (op.left + op.inner_W) * LANES
+    for c in range(op.C):
+        fill_zero(x, op.top * W)
+        for h in range(op.top, below):
+            fill_zero(x + h * W, op.left * LANES)
+            fill_zero(x + h * W + right, W - right)
+        fill_zero(x + below * W, (op.H - below) * W)
+        x += op.H * W

@@ -25,6 +25,7 @@ cdef class Plan:
         What a forward pass keeps of a lane block.
     """
 
+    cdef const Kernels* kernels
     cdef Network net
     cdef Needs needs
     # The memory of the last state that is no longer used, and a lock for whoever takes or gives it:
@@ -44,6 +45,7 @@ cdef class Plan:
         if not 0 < n <= MAX_OPERATIONS or item not in (4, 8):
             raise ValueError(f"a plan of {n} operations on floats of {item} bytes")
         net.n_operations, net.n_parameters, net.item = n, n_parameters, item
+        self.kernels = kernels_of(item)
         self.item, self.lanes, self.n_parameters = item, lane_count(item), n_parameters
         for i in range(n):
             prepare_row(net, i, rows[i])
@@ -56,7 +58,7 @@ cdef class Plan:
         )
         self.group_images = net.group * self.lanes
         self.n_classes, self.n_features = rows[n - 1].K, net.operations[n - 1].T
-        kernels.memory_needs(net, &self.needs)
+        self.kernels.memory_needs(net, &self.needs)
         self.kept_bytes = self.needs.kept
         self.spare = NULL
         self.spare_bytes = 0
@@ -294,8 +296,8 @@ cdef class Work:
 
     cdef void add_gradients(self, Job* job, Pool pool) noexcept nogil:
         """Compute the gradients of a job's images, chunk by chunk, and their sum."""
-        kernels.prepare(job)
+        self.plan.kernels.prepare(job)
         job.out = self.chunks if job.n_chunks > 1 else job.gradient
-        pool.run(kernels.chunk_gradient, job, job.n_chunks, self.n_threads)
+        pool.run(self.plan.kernels.chunk_gradient, job, job.n_chunks, self.n_threads)
         if job.n_chunks > 1:
-            kernels.add_chunks(job)
+            self.plan.kernels.add_chunks(job)

@@ -32,29 +32,22 @@ cdef Py_ssize_t first_lane_block(const Job* job, Py_ssize_t group) noexcept nogi
     return group * job.lane_blocks // job.n_groups
 
 
-cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
-    """Largest absolute value of x[n]; NaN if there is a NaN or an infinity."""
-    cdef floating top[MAX_LANES]
-    cdef floating odd[MAX_LANES]
-    cdef floating value
-    cdef floating zero = 0  # a plain 0 would make the product a double
-    cdef Py_ssize_t i, l, L = VECTOR_BYTES // sizeof(floating)
+cdef double largest(const vec* x, Py_ssize_t n) noexcept nogil:
+    """Largest absolute value of x[n, L]; NaN if there is a NaN or an infinity."""
+    cdef vec top = splat(0), odd = splat(0)
+    cdef Py_ssize_t i
+    cdef int l
     cdef double result = 0
-    for l in range(L):
-        top[l] = 0
-        odd[l] = 0
-    for i in range(n // L):
-        for l in range(L):
-            value = fabs(x[i * L + l])
-            top[l] = value if value > top[l] else top[l]
-            odd[l] += value * zero
-    for l in range(L):
-        result = max(result, <double> top[l]) + odd[l]
+    for i in range(n):
+        top = larger(x[i], larger(-x[i], top))
+        odd += x[i] * 0
+    for l in range(LANES):
+        result = max(result, <double> (<real*> &top)[l]) + (<real*> &odd)[l]
     return result
 
 
 cdef void pack_lane_block(
-    const Job* job, Slot* slot, const pixel* pixels, Py_ssize_t first, Py_ssize_t count, floating* x
+    const Job* job, Slot* slot, const pixel* pixels, Py_ssize_t first, Py_ssize_t count, real* x
 ) noexcept nogil:
     """Pack count images from the first one on, moved if they are to be.
 
@@ -64,8 +57,8 @@ cdef void pack_lane_block(
     cdef const Images* images = &job.images
     cdef const Operation* op = &job.net.operations[0].op
     cdef Py_ssize_t size = op.C * op.inner_H * op.inner_W, l, index
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating)
-    cdef const pixel* image[MAX_LANES]
+    cdef Py_ssize_t L = LANES
+    cdef const pixel* image[LANES]
     cdef pixel* placed = <pixel*> slot.placed
     for l in range(L):
         index = first + (l if l < count else 0)
@@ -75,11 +68,11 @@ cdef void pack_lane_block(
             if l < count:
                 move_image(image[l], op, images.moves + 3 * index, placed + l * size)
             image[l] = placed + (l if l < count else 0) * size
-    pack(image, count, images, op, slot, x)
+    pack(image, count, images, op, x)
 
 
 cdef void load_lane_block(
-    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, floating* x
+    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, real* x
 ) noexcept nogil:
     """Pack count images from the first one on, and note their largest absolute value."""
     cdef const Operation* op = &job.net.operations[0].op
@@ -91,13 +84,13 @@ cdef void load_lane_block(
         pack_lane_block(job, slot, <const float*> job.images.pixels, first, count, x)
     else:
         pack_lane_block(job, slot, <const double*> job.images.pixels, first, count, x)
-    slot.bound = largest(x, op.C * op.H * op.W * (VECTOR_BYTES // sizeof(floating)))
+    slot.bound = largest(<const vec*> x, op.C * op.H * op.W)
     if slot.bound != slot.bound:
         job.all_finite = False
 
 
 cdef void lane_block_forward(
-    Job* job, const floating* flat, Slot* slot, Py_ssize_t first, Py_ssize_t count, Py_ssize_t b
+    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, Py_ssize_t b
 ) noexcept nogil:
     """From count images, the first one on, to the outputs, as lane block b of its group."""
     cdef const Prepared* op
@@ -105,41 +98,35 @@ cdef void lane_block_forward(
     for i in range(job.n_run):
         op = &job.net.operations[i]
         if has_border(&op.op):
-            clear_border(&op.op, <floating*> input_of(slot, i, b))
-    load_lane_block(job, slot, first, count, <floating*> input_of(slot, 0, b))
+            clear_border(&op.op, <real*> input_of(slot, i, b))
+    load_lane_block(job, slot, first, count, <real*> input_of(slot, 0, b))
     for i in range(job.n_run):
         op = &job.net.operations[i]
-        if floating is float:
-            float_operations[op.op.kind].forward(op, flat, slot, b)
-        else:
-            double_operations[op.op.kind].forward(op, flat, slot, b)
+        operations[op.op.kind].forward(op, slot, b)
 
 
 cdef void lane_block_backward(
-    const Job* job, const floating* flat, Slot* slot, Py_ssize_t b
+    const Job* job, Slot* slot, Py_ssize_t b
 ) noexcept nogil:
     """From the gradient of the logits to that of all blocks, added to the slot's dw and dbias."""
     cdef const Prepared* op
     cdef Py_ssize_t i
-    slot.dout = Source(values=NULL, linear=NULL, dlinear=NULL)
+    slot.dout = Source(values=NULL, next=NULL, dlinear=NULL)
     for i in range(job.net.n_operations - 1, -1, -1):
         op = &job.net.operations[i]
-        if floating is float:
-            float_operations[op.op.kind].backward(op, flat, slot, b)
-        else:
-            double_operations[op.op.kind].backward(op, flat, slot, b)
+        operations[op.op.kind].backward(op, slot, b)
 
 
 cdef void read_dlogits(
-    const Job* job, const floating* dlogits, Py_ssize_t first, Py_ssize_t count, floating* d
+    const Job* job, const real* dlogits, Py_ssize_t first, Py_ssize_t count, real* d
 ) noexcept nogil:
     """d (M, L) = dlogits (M, images) of count images, the first one on, and 0 behind them.
 
-    What is next to the subnormal numbers becomes 0, too: see `lanes_cross_entropy`.
+    What is next to the subnormal numbers becomes 0, too: see `cross_entropy`.
     """
-    cdef Py_ssize_t m, l, L = VECTOR_BYTES // sizeof(floating)
-    cdef floating tiny = 1e-30 if sizeof(floating) == sizeof(float) else 1e-290
-    cdef floating value
+    cdef Py_ssize_t m, l, L = LANES
+    cdef real tiny = 1e-30 if sizeof(real) == sizeof(float) else 1e-290
+    cdef real value
     for m in range(job.net.operations[job.net.n_operations - 1].op.K):
         for l in range(L):
             value = dlogits[m * job.count + first + l] if l < count else 0
@@ -147,7 +134,7 @@ cdef void read_dlogits(
 
 
 cdef double group_gradient(
-    Job* job, const floating* flat, Slot* slot, Py_ssize_t group, floating* gradient
+    Job* job, Slot* slot, Py_ssize_t group, real* gradient
 ) noexcept nogil:
     """Gradient (n_parameters,) of the images of a group, and their summed loss.
 
@@ -155,48 +142,46 @@ cdef double group_gradient(
     """
     cdef const Prepared* op
     cdef Py_ssize_t n = job.net.n_operations
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), first = first_lane_block(job, group)
+    cdef Py_ssize_t L = LANES, first = first_lane_block(job, group)
     cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, i, start, count
-    cdef floating* dlogits
+    cdef real* dlogits
     cdef double loss = 0
     for i in range(n):
         op = &job.net.operations[i]
         if op.op.kind == BLOCK:
-            fill_zero(<floating*> slot.dw[i], dweight_size(op, L))
-            fill_zero(<floating*> slot.dbias[i], padded_filters(op) * L)
+            fill_zero(<real*> slot.dw[i], dweight_size(op))
+            fill_zero(<real*> slot.dbias[i], padded_filters(op) * L)
     if job.kept != NULL:
         lay_out_kept(&job.net, slot, job.kept + first * job.kept_bytes)
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
-        dlogits = <floating*> gradient_of(slot, n, b)
+        dlogits = <real*> gradient_of(slot, n, b)
         if job.kept != NULL:
-            read_dlogits(job, <const floating*> job.dlogits, start, count, dlogits)
+            read_dlogits(job, <const real*> job.dlogits, start, count, dlogits)
         else:
             start += job.first
-            lane_block_forward(job, flat, slot, start, count, b)
-            loss += lanes_cross_entropy(
-                &job.loss, dlogits, job.net.operations[n - 1].op.K, job.images.order, start, count
+            lane_block_forward(job, slot, start, count, b)
+            loss += cross_entropy(
+                &job.loss, view2(dlogits, job.net.operations[n - 1].op.K, LANES), job.images.order,
+                start, count
             )
-        lane_block_backward(job, flat, slot, b)
+        lane_block_backward(job, slot, b)
     for i in range(n):
         op = &job.net.operations[i]
-        if floating is float:
-            float_operations[op.op.kind].collect(op, slot, n_lane_blocks, gradient)
-        else:
-            double_operations[op.op.kind].collect(op, slot, n_lane_blocks, gradient)
+        operations[op.op.kind].collect(op, slot, n_lane_blocks, gradient)
     return loss
 
 
 cdef void chunk_gradient(
-    Job* job, const floating* flat, Py_ssize_t chunk, Py_ssize_t slot_number, floating* out
+    Job* job, Py_ssize_t chunk, Py_ssize_t slot_number, real* out
 ) noexcept nogil:
     """Gradient of one chunk of images, summed over its groups in double."""
     cdef Slot slot
     cdef Py_ssize_t first_group = chunk * job.n_groups // job.n_chunks
     cdef Py_ssize_t last_group = (chunk + 1) * job.n_groups // job.n_chunks
     cdef Py_ssize_t g, i, n = job.net.n_parameters, last = job.net.n_operations
-    cdef floating* gradient
+    cdef real* gradient
     cdef double* total
     cdef double loss = 0
     lay_out_slot(&job.net, &slot, job.slots + slot_number * job.slot_bytes, True)
@@ -204,21 +189,21 @@ cdef void chunk_gradient(
         # The logits become their gradients where they stand.
         slot.d[last], slot.d_step[last] = slot.x[last], slot.x_step[last]
     out += chunk * n
-    gradient = out if last_group == first_group + 1 else <floating*> slot.gradient
+    gradient = out if last_group == first_group + 1 else <real*> slot.gradient
     total = <double*> slot.total
     for g in range(first_group, last_group):
-        loss += group_gradient(job, flat, &slot, g, gradient)
+        loss += group_gradient(job, &slot, g, gradient)
         if gradient != out:
             for i in range(n):
                 total[i] = gradient[i] if g == first_group else total[i] + gradient[i]
     if gradient != out:
         for i in range(n):
-            out[i] = <floating> total[i]
+            out[i] = <real> total[i]
     job.losses[chunk] = loss
 
 
 cdef void add_chunks(
-    const floating* chunks, Py_ssize_t n_chunks, Py_ssize_t n, floating* gradient
+    const real* chunks, Py_ssize_t n_chunks, Py_ssize_t n, real* gradient
 ) noexcept nogil:
     """gradient[n] = the sum of chunks[n_chunks, n], in double and in the order of the chunks."""
     cdef double total[GRADIENT_PIECE]
@@ -231,23 +216,23 @@ cdef void add_chunks(
             for i in range(length):
                 total[i] += chunks[c * n + first + i]
         for i in range(length):
-            gradient[first + i] = <floating> total[i]
+            gradient[first + i] = <real> total[i]
         first += length
 
 
 cdef void write_outputs(
-    const Job* job, const floating* values, Py_ssize_t first, Py_ssize_t count, floating* out
+    const Job* job, const real* values, Py_ssize_t first, Py_ssize_t count, real* out
 ) noexcept nogil:
     """Put values (n, L) of count images, the first one on, into their places.
 
     out is (images, n) or, where values are kept for the backward pass, (n, images): whoever goes on
     with the logits in NumPy does so a class at a time.
     """
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), i, l
+    cdef Py_ssize_t L = LANES, i, l
     cdef Py_ssize_t n = input_bytes(&job.net, job.n_run) // VECTOR_BYTES
     if job.kept != NULL:
         for i in range(n):
-            memcpy(out + i * job.count + first, values + i * L, count * sizeof(floating))
+            memcpy(out + i * job.count + first, values + i * L, count * sizeof(real))
         return
     for l in range(count):
         for i in range(n):
@@ -255,11 +240,11 @@ cdef void write_outputs(
 
 
 cdef void group_forward(
-    Job* job, const floating* flat, Py_ssize_t group, Py_ssize_t slot_number, floating* out
+    Job* job, Py_ssize_t group, Py_ssize_t slot_number, real* out
 ) noexcept nogil:
     """Outputs of one group of images; what backward needs is kept, if asked for."""
     cdef Slot slot
-    cdef Py_ssize_t L = VECTOR_BYTES // sizeof(floating), first = first_lane_block(job, group)
+    cdef Py_ssize_t L = LANES, first = first_lane_block(job, group)
     cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, start, count
     lay_out_slot(&job.net, &slot, job.slots + slot_number * job.slot_bytes, False)
     if job.kept != NULL:
@@ -267,13 +252,13 @@ cdef void group_forward(
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
-        lane_block_forward(job, flat, &slot, job.first + start, count, b)
+        lane_block_forward(job, &slot, job.first + start, count, b)
         write_outputs(
-            job, <const floating*> input_of(&slot, job.n_run, b), start, count, out
+            job, <const real*> input_of(&slot, job.n_run, b), start, count, out
         )
 
 
-# What the table has: these find the type of the parameters in the job.
+# What the table has.
 
 
 cdef void prepare(Job* job) noexcept nogil:
@@ -284,31 +269,20 @@ cdef void prepare(Job* job) noexcept nogil:
     lay_out_tables(&job.net, job.tables)
     for i in range(job.net.n_operations):
         op = &job.net.operations[i]
-        if job.net.item == sizeof(float):
-            float_operations[op.op.kind].prepare(op, <const float*> job.flat)
-        else:
-            double_operations[op.op.kind].prepare(op, <const double*> job.flat)
+        operations[op.op.kind].prepare(op, <const real*> job.flat)
 
 
 cdef void chunk_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
     cdef Job* job = <Job*> data
-    if job.net.item == sizeof(float):
-        chunk_gradient(job, <const float*> job.flat, task, slot, <float*> job.out)
-    else:
-        chunk_gradient(job, <const double*> job.flat, task, slot, <double*> job.out)
+    chunk_gradient(job, task, slot, <real*> job.out)
 
 
 cdef void forward_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
     cdef Job* job = <Job*> data
-    if job.net.item == sizeof(float):
-        group_forward(job, <const float*> job.flat, task, slot, <float*> job.out)
-    else:
-        group_forward(job, <const double*> job.flat, task, slot, <double*> job.out)
+    group_forward(job, task, slot, <real*> job.out)
 
 
 cdef void add_up_chunks(Job* job) noexcept nogil:
-    cdef Py_ssize_t n = job.net.n_parameters
-    if job.net.item == sizeof(float):
-        add_chunks(<const float*> job.out, job.n_chunks, n, <float*> job.gradient)
-    else:
-        add_chunks(<const double*> job.out, job.n_chunks, n, <double*> job.gradient)
+    add_chunks(
+        <const real*> job.out, job.n_chunks, job.net.n_parameters, <real*> job.gradient
+    )

@@ -68,22 +68,25 @@ def choose_level() -> str:
     return wanted
 
 
-def load_table(level: str) -> object:
-    """Import the build of a level; return the table of its functions, for ``kernels.use``.
+def load_tables(level: str) -> tuple[object, object]:
+    """Import the builds of a level; return the tables of their functions, for ``kernels.use``.
 
-    For the reference that is the baseline: not everything has a twin in NumPy.
+    For the reference those are the baseline's: not everything has a twin in NumPy.
     """
-    table: object = importlib.import_module(_module_name(level)).table
-    return table
+    names = _module_names(level)
+    return importlib.import_module(names[0]).table, importlib.import_module(names[1]).table
 
 
-def _module_name(level: str) -> str:
-    return "tinycnn._kernels" if level in ("baseline", REFERENCE) else f"tinycnn._{level}._kernels"
+def _module_names(level: str) -> tuple[str, str]:
+    """Name the builds of a level: for float32, and for float64."""
+    if level in ("baseline", REFERENCE):
+        return "tinycnn._kernels", "tinycnn._double._kernels"
+    return f"tinycnn._{level}._kernels", f"tinycnn._{level}_double._kernels"
 
 
 def _is_built(level: str) -> bool:
     try:
-        return importlib.util.find_spec(_module_name(level)) is not None
+        return all(importlib.util.find_spec(name) is not None for name in _module_names(level))
     except ModuleNotFoundError:
         return False
 
@@ -91,7 +94,7 @@ def _is_built(level: str) -> bool:
 LEVEL = choose_level()
 kernels = _bindings
 try:
-    kernels.use(load_table(LEVEL))
+    kernels.use(*load_tables(LEVEL))
 except ValueError as error:
     raise ImportError(
         "tinycnn: its compiled modules come from different builds; install it anew: "

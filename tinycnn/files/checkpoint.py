@@ -255,12 +255,12 @@ def _require_epochs(path: Path, contents: _Contents, state: TrainingState) -> No
     if state.epochs < contents.epoch:
         raise ValueError(
             f"epochs: {path} has {shown(contents.epoch)} epochs done, got epochs={state.epochs}; they "
-            "are counted from the start: give at least as many"
+            f"are counted from the start: give at least {shown(contents.epoch)}"
         )
     if state.arguments["schedule"] is not constant and state.epochs != contents.epochs:
         raise ValueError(
             f"epochs: the schedule of {path} is spread over {shown(contents.epochs)} epochs, got "
-            f"epochs={state.epochs}; give as many"
+            f"epochs={state.epochs}; give epochs={shown(contents.epochs)}"
         )
 
 

@@ -1,0 +1,221 @@
+"""The block kernels, one by one, for `test_blocks.py`, which builds this."""
+
+from libc.math cimport exp, expf, fabs, log, sqrt, sqrtf
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from tinycnn._kernels cimport (
+    BLOCK, Images, LINEAR, Loss, MAX_OPERATIONS, Needs, Network, Operation, Prepared
+)
+
+include "_fused/vec.pxi"
+include "_fused/memory.pxi"
+include "_fused/pack.pxi"
+include "_fused/conv.pxi"
+include "_fused/winograd.pxi"
+include "_fused/linear.pxi"
+include "_fused/loss.pxi"
+include "_fused/first.pxi"
+include "_fused/later.pxi"
+
+L = LANES
+DTYPE = np.float32 if sizeof(real) == 4 else np.float64
+
+
+def aligned(*shape, dtype=DTYPE):
+    """Zeros that begin at a whole cache line."""
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(n_bytes + 64, np.uint8)
+    start = (64 - memory.ctypes.data % 64) % 64
+    return memory[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+cdef void* address(real[::1] a):
+    return &a[0]
+
+
+cdef class Block:
+    """Conv, ReLU and pool of one lane block; as the first block, or as a later one."""
+
+    cdef Prepared block
+    cdef Source dout
+    cdef object kept
+    cdef readonly object x, pooled, winner, d, rows, planes, winners, noted, images
+
+    def __init__(self, x, weight, bias):
+        cdef Prepared* block = &self.block
+        cdef real[::1] flat = np.concatenate([weight.ravel(), bias])
+        C, H, W, _ = x.shape
+        K, _, R, S = weight.shape
+        P, Q = (H - R + 1) // 2, (W - S + 1) // 2
+        self.x = x
+        block.op.C, block.op.H, block.op.W = C, H, W
+        block.op.K, block.op.R, block.op.S, block.op.P, block.op.Q = K, R, S, P, Q
+        block.op.bias_at = weight.size
+        block.index, block.T = 1, C * R * S
+        tap = aligned(padded_taps(block), dtype=np.int64)
+        filters = aligned(padded_filters(block) * block.T)
+        biases = aligned(padded_filters(block))
+        u, u_back = aligned(tiles_of(4, K), 16, C, 4), aligned(tiles_of(4, C), 16, K, 4)
+        frames = aligned(K * frame_size(block))
+        self.kept = tap, filters, biases, u, u_back, frames
+        cdef int64_t[::1] taps = tap
+        block.tap = &taps[0]
+        block.filters, block.biases = address(filters), address(biases)
+        block.u, block.u_back = address(u.ravel()), address(u_back.ravel())
+        block.frames = address(frames)
+        fill_taps(block)
+        fill_filters(block, &flat[0])
+        fill_frames(block, &flat[0])
+        if R == S == 3:
+            winograd_weights(weight, u, u_back)
+        self.pooled, self.winner, self.d = (aligned(K, P, Q, L) for _ in range(3))
+        self.rows, self.planes = aligned(4, 4, Q, L), aligned(16, max(C, K), 3, L)
+        self.winners = aligned(3, L, padded_maps(block))
+        self.noted = aligned(2, noted_size(block))
+        self.images = aligned(L, padded_image(block))
+        # The gradient of the pooled values stands in maps without a border.
+        block.op.top = block.op.left = 0
+        block.op.inner_H, block.op.inner_W = H, W
+
+    def direct(self, careful):
+        """Fill pooled and winner."""
+        conv_pool(&self.block, careful, self.x, self.pooled, self.winner)
+
+    def winograd(self):
+        """Fill pooled and winner."""
+        cdef real[:, :, :, ::1] planes = self.planes
+        winograd_forward(
+            self.x, self.kept[3], self.kept[2], <vec*> &planes[0, 0, 0, 0], self.pooled, self.winner
+        )
+
+    def first(self, selecting):
+        """Return dweight and dbias, given winner and d, as of the first block."""
+        cdef Prepared next_one
+        cdef real[:, :, :, ::1] d = self.d
+        cdef Slot slot
+        memset(&next_one, 0, sizeof(Prepared))
+        next_one.op.H, next_one.op.W = self.block.op.P, self.block.op.Q
+        self.dout = Source(values=&d[0, 0, 0, 0], next=&next_one, dlinear=NULL)
+        dw = aligned(padded_filters(&self.block), padded_taps(&self.block), L)
+        dbias = aligned(padded_filters(&self.block), L)
+        if selecting:
+            first_by_selecting(
+                &self.block, &self.dout, self.x, self.winner, self.rows, dw, dbias
+            )
+        else:
+            first_by_spreading(
+                &self.block, &self.dout, self.x, self.winner, self.rows, dw, dbias
+            )
+        slot.dw[0] = address(dw.ravel())
+        cdef real[:, ::1] dweight = np.empty((self.block.op.K, self.block.T), DTYPE)
+        add_up_taps(&self.block, &slot, &dweight[0, 0])
+        return np.asarray(dweight), dbias
+
+    def later(self):
+        """Return dweight and dbias, given winner and d, as of a later block."""
+        cdef real[:, :, :, ::1] x = self.x
+        cdef Slot slot
+        C, H, W, _ = self.x.shape
+        dw = aligned(
+            self.block.op.K, self.block.op.R, row_runs(self.block.op.S * self.block.op.C) * L
+        )
+        dbias = aligned(padded_filters(&self.block), L)
+        spread_winners(&self.block, self.winner, self.d, self.winners, dbias)
+        lanes_to_images(&x[0, 0, 0, 0], H * W, C * H * W, self.images)
+        later_filters(&self.block, self.images, self.winners, self.noted, dw)
+        slot.dw[1] = address(dw.ravel())
+        cdef real[:, ::1] dweight = np.empty((self.block.op.K, self.block.T), DTYPE)
+        read_filters(&self.block, &slot, &dweight[0, 0])
+        return np.asarray(dweight), dbias
+
+    def dx_by_patches(self):
+        """Return the gradient of x, given winner and d."""
+        cdef real[:, :, :, ::1] dx = aligned(*self.x.shape)
+        cdef Py_ssize_t windows = self.block.op.P * self.block.op.Q, n = padded_maps(&self.block)
+        C, H, W, _ = self.x.shape
+        dbias = aligned(padded_filters(&self.block), L)
+        spread_winners(&self.block, self.winner, self.d, self.winners, dbias)
+        self.images[:] = 0
+        later_input(&self.block, self.winners, self.noted, self.images)
+        images_to_lanes(self.images, H * W, C * H * W, &dx[0, 0, 0, 0])
+        return np.asarray(dx)
+
+    def dx_by_winograd(self):
+        """Return the gradient of x, given winner and d."""
+        cdef real[:, :, :, ::1] planes = self.planes
+        dx = aligned(*self.x.shape)
+        winograd_backward(
+            self.d, self.winner, self.kept[4], <vec*> &planes[0, 0, 0, 0], dx
+        )
+        return dx
+
+
+def linear(real[:, :, ::1] x, weight, bias, real[:, :, ::1] dout):
+    """x (n, F, L), dout (n, M, L) -> outputs, dx, dweight."""
+    cdef Prepared row
+    cdef Py_ssize_t n = x.shape[0], F = x.shape[1], M = dout.shape[1], b
+    cdef real[::1] flat = np.concatenate([weight.ravel(), bias])
+    cdef real[:, :, ::1] dx = aligned(n, F, L)
+    tiles, biases = aligned(tiles_of(10, M), F, 10), aligned(round_up(M, 10))
+    out, dweight = aligned(n, M, L), aligned(M, F)
+    row.op.K, row.T, row.op.weight_at, row.op.bias_at = M, F, 0, M * F
+    row.filters, row.biases = address(tiles.ravel()), address(biases)
+    fill_linear(&row, &flat[0])
+    for b in range(n):
+        linear_outputs(x[b], tiles, biases, out[b])
+        linear_dx(&row, <const vec*> &dout[b, 0, 0], 0, F, <vec*> &dx[b, 0, 0])
+    linear_dweight(x, dout, dweight)
+    return out, np.asarray(dx), dweight
+
+
+def loss(real[:, ::1] logits, const int64_t[::1] labels, double smoothing, Py_ssize_t count):
+    """Turn logits (M, L) into gradients; return the sum of count losses."""
+    cdef Loss how
+    how.labels, how.weights, how.smoothing, how.scale = &labels[0], NULL, smoothing, 0.25
+    return cross_entropy(&how, logits, NULL, 0, count)
+
+
+def packed(images, border, Py_ssize_t count):
+    """Pack images (count, C, h, w) within a border, times 0.5, plus 0.25."""
+    cdef Images how
+    cdef Operation op
+    cdef const uint8_t[::1] pixels = images.reshape(-1).view(np.uint8)
+    cdef double[::1] scale = np.full(images.shape[1], 0.5)
+    cdef double[::1] shift = np.full(images.shape[1], 0.25)
+    cdef const uint8_t* bytes_[LANES]
+    cdef const float* floats[LANES]
+    cdef const double* doubles[LANES]
+    cdef Py_ssize_t l, size = images[0].size
+    top, bottom, left, right = border
+    _, op.C, op.inner_H, op.inner_W = images.shape
+    op.top, op.left = top, left
+    op.H, op.W = op.inner_H + top + bottom, op.inner_W + left + right
+    how.scale, how.shift = &scale[0], &shift[0]
+    cdef real[:, :, :, ::1] x = aligned(op.C, op.H, op.W, L)
+    np.asarray(x)[:] = 7
+    clear_border(&op, &x[0, 0, 0, 0])
+    for l in range(LANES):
+        bytes_[l] = &pixels[0] + (l if l < count else 0) * size
+        floats[l] = <const float*> &pixels[0] + (l if l < count else 0) * size
+        doubles[l] = <const double*> &pixels[0] + (l if l < count else 0) * size
+    if images.dtype == np.uint8:
+        pack(bytes_, count, &how, &op, &x[0, 0, 0, 0])
+    elif images.dtype == np.float32:
+        pack(floats, count, &how, &op, &x[0, 0, 0, 0])
+    else:
+        pack(doubles, count, &how, &op, &x[0, 0, 0, 0])
+    return np.asarray(x)
+
+
+def lanes(a):
+    """The sums over the lanes of the rows of a (L, L), and its transpose."""
+    cdef real[:, ::1] rows = aligned(L, L)
+    cdef real[:, ::1] columns = aligned(L, L)
+    cdef real[::1] sums = np.empty(L, DTYPE)
+    np.asarray(rows)[:] = np.asarray(columns)[:] = a
+    sum_rows(<const vec*> &rows[0, 0], L, &sums[0])
+    transpose(<vec*> &columns[0, 0])
+    return np.asarray(sums), np.asarray(columns)

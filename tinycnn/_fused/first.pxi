@@ -1,0 +1,195 @@
+"""The gradient of the filters of the first block, whose input has few channels.
+
+A window's gradient goes to its winner, and nowhere if ReLU closed it. One row of windows at a time,
+for 4 filters, it is spread over four rows, one for each position of a window, with zeros where
+another position won. From there everything is multiply and add. With 32 registers, for 3x3 kernels
+and those with five columns, it is the other way round: what the winner saw is selected from the
+window's pixels. A tap's gradient is summed lane by lane, the lanes when a group is through.
+"""
+
+
+cdef inline void spread_row(
+    const vec* winner, const vec* d, Py_ssize_t Q, vec* rows, vec* dbias
+) noexcept nogil:
+    """rows[4 positions, Q] = d[Q] where the winner is; dbias += what is not closed.
+
+    d may be the first of the rows.
+    """
+    cdef int i
+    cdef Py_ssize_t q
+    cdef vec total = splat(0), value, place
+    for q in range(Q):
+        place = winner[q]
+        value = where_greater(splat(0), place, splat(0), d[q])
+        total += value
+        for i in range(4):
+            rows[i * Q + q] = where_equal(place, splat(i), value, splat(0))
+    dbias[0] += total
+
+
+cdef inline void close_row(
+    const vec* winner, vec* d, Py_ssize_t Q, vec* dbias
+) noexcept nogil:
+    """d[Q] = 0 where the window is closed; dbias += what is left."""
+    cdef Py_ssize_t q
+    cdef vec total = splat(0)
+    for q in range(Q):
+        d[q] = where_greater(splat(0), winner[q], splat(0), d[q])
+        total += d[q]
+    dbias[0] += total
+
+
+cdef inline void spread_tile(
+    int F, const vec* x, Py_ssize_t W, const int64_t* tap, const vec* rows, Py_ssize_t Q, vec* sums
+) noexcept nogil:
+    """sums[F filters, 3 taps] += rows[F, 4 positions, Q] * x over one row of windows."""
+    cdef int f, t, i
+    cdef Py_ssize_t q
+    cdef vec seen[3]
+    cdef const vec* y[3]
+    cdef const vec* d
+    for i in range(4):
+        for t in range(3):
+            y[t] = <const vec*> (<const real*> x + tap[t]) + i // 2 * W + i % 2
+        d = rows + i * Q
+        q = 0
+        while True:
+            for t in range(3):
+                seen[t] = y[t][0]
+                y[t] += 2
+            for f in range(F):
+                for t in range(3):
+                    sums[3 * f + t] += d[4 * f * Q] * seen[t]
+            d += 1
+            q += 1
+            if q == Q:
+                break
+
+
+cdef inline void select_tile(
+    int S, const vec* x, Py_ssize_t W, const vec* winner, const vec* d, Py_ssize_t Q, vec* dw
+) noexcept nogil:
+    """dw[3, 3] or dw[1, 5] += d[Q] * the values that the winners saw, over one row of windows."""
+    cdef int r, s, R = 3 if S == 3 else 1
+    cdef Py_ssize_t q = 0
+    cdef vec sums[9]
+    cdef vec seen[6]
+    cdef vec place, column, half = splat(0.5), middle = splat(1.5)
+    for r in range(R * S):
+        sums[r] = dw[r]
+    while True:
+        place = winner[0]
+        column = where_greater(place, middle, place - splat(2), place)
+        for r in range(R):
+            for s in range(S + 1):
+                seen[s] = where_greater(place, middle, x[(r + 1) * W + s], x[r * W + s])
+            for s in range(S):
+                sums[r * S + s] += d[0] * where_greater(column, half, seen[s + 1], seen[s])
+        x += 2
+        d += 1
+        winner += 1
+        q += 1
+        if q == Q:
+            break
+    for r in range(R * S):
+        dw[r] = sums[r]
+
+
+cdef inline void spread_taps(
+    int F, const Prepared* block, const vec* x, const vec* rows, real[:, :, ::1] dw, Py_ssize_t k
+) noexcept nogil:
+    """dw[k : k + F] += the gradients of all taps from one row of windows."""
+    cdef int f, i
+    cdef Py_ssize_t t = 0
+    cdef vec sums[12]
+    while t < dw.shape[1]:
+        for f in range(F):
+            for i in range(3):
+                sums[3 * f + i] = (<vec*> &dw[k + f, t + i, 0])[0]
+        spread_tile(F, x, block.op.W, block.tap + t, rows, block.op.Q, sums)
+        for f in range(F):
+            for i in range(3):
+                (<vec*> &dw[k + f, t + i, 0])[0] = sums[3 * f + i]
+        t += 3
+
+
+cdef void first_by_spreading(
+    const Prepared* block, const Source* dout, const real[:, :, :, ::1] x,
+    const real[:, :, :, ::1] winner, real[:, :, :, ::1] rows, real[:, :, ::1] dw,
+    real[:, ::1] dbias
+) noexcept nogil:
+    """dw (K, T, L), dbias (K, L) += the gradients of one lane block; K and T are rounded up."""
+    cdef Py_ssize_t K = winner.shape[0], Q = winner.shape[2], p, k, f, tile
+    for p in range(winner.shape[1]):
+        for tile in range(tiles_of(4, K)):
+            k = 4 * tile
+            for f in range(min(<Py_ssize_t> 4, K - k)):
+                read_gradient(dout, block, k + f, p, 1, <vec*> &rows[f, 0, 0, 0])
+                spread_row(
+                    <const vec*> &winner[k + f, p, 0, 0], <const vec*> &rows[f, 0, 0, 0], Q,
+                    <vec*> &rows[f, 0, 0, 0], <vec*> &dbias[k + f, 0]
+                )
+            if K - k > 2:
+                spread_taps(
+                    4, block, <const vec*> &x[0, 2 * p, 0, 0], <const vec*> &rows[0, 0, 0, 0], dw, k
+                )
+            else:
+                spread_taps(
+                    2, block, <const vec*> &x[0, 2 * p, 0, 0], <const vec*> &rows[0, 0, 0, 0], dw, k
+                )
+
+
+cdef void first_by_selecting(
+    const Prepared* block, const Source* dout, const real[:, :, :, ::1] x,
+    const real[:, :, :, ::1] winner, real[:, :, :, ::1] rows, real[:, :, ::1] dw,
+    real[:, ::1] dbias
+) noexcept nogil:
+    """The same for kernels of 3x3, or with 5 columns, and 32 registers."""
+    cdef Py_ssize_t K = winner.shape[0], Q = winner.shape[2], R = block.op.R, p, k, f, c, r, first
+    cdef const vec* places
+    cdef vec* row
+    for p in range(winner.shape[1]):
+        for first in range(tiles_of(16, K)):
+            # All their rows first: while the weights and winners of one come from the second-level
+            # cache, those of the next are asked for.
+            for k in range(16 * first, min(16 * first + 16, K)):
+                read_gradient(dout, block, k, p, 1, <vec*> &rows[k % 16 // 4, k % 4, 0, 0])
+            for k in range(16 * first, min(16 * first + 16, K)):
+                row = <vec*> &rows[k % 16 // 4, k % 4, 0, 0]
+                places = <const vec*> &winner[k, p, 0, 0]
+                close_row(places, row, Q, <vec*> &dbias[k, 0])
+                for c in range(x.shape[0]):
+                    if block.op.S == 3:
+                        select_tile(
+                            3, <const vec*> &x[c, 2 * p, 0, 0], x.shape[2], places, row, Q,
+                            <vec*> &dw[k, 9 * c, 0]
+                        )
+                    else:
+                        for r in range(R):
+                            select_tile(
+                                5, <const vec*> &x[c, 2 * p + r, 0, 0], x.shape[2], places, row, Q,
+                                <vec*> &dw[k, 5 * (R * c + r), 0]
+                            )
+
+
+cdef void first_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
+    """The operation BLOCK backward, where it is the first one: its dx has no use."""
+    cdef const Operation* op = &block.op
+    cdef bint selecting = op.S == 5 or (op.S == 3 and op.R == 3)
+    cdef real[:, :, :, ::1] x = view4(input_of(slot, 0, b), op.C, op.H, op.W, LANES)
+    cdef real[:, :, :, ::1] winner = view4(winner_of(slot, 0, b), op.K, op.P, op.Q, LANES)
+    cdef real[:, :, :, ::1] rows = view4(slot.rows, 4, 4, op.Q, LANES)
+    cdef real[:, :, ::1] dw = view3(slot.dw[0], padded_filters(block), padded_taps(block), LANES)
+    cdef real[:, ::1] dbias = view2(slot.dbias[0], op.K, LANES)
+    if MANY_REGISTERS and selecting:
+        first_by_selecting(block, &slot.dout, x, winner, rows, dw, dbias)
+    else:
+        first_by_spreading(block, &slot.dout, x, winner, rows, dw, dbias)
+
+
+cdef void add_up_taps(const Prepared* block, const Slot* slot, real* dweight) noexcept nogil:
+    """dweight (K, T) = the sums over the lanes of dw (K, T, L), whose T is rounded up."""
+    cdef const vec* dw = <const vec*> slot.dw[0]
+    cdef Py_ssize_t k
+    for k in range(block.op.K):
+        sum_rows(dw + k * padded_taps(block), block.T, dweight + k * block.T)
