@@ -254,13 +254,13 @@ def _require_epochs(path: Path, contents: _Contents, state: TrainingState) -> No
     """Raise ValueError unless the epochs asked for continue those done."""
     if state.epochs < contents.epoch:
         raise ValueError(
-            f"epochs: {path} has {contents.epoch} epochs done, got epochs={state.epochs}; they are "
-            f"counted from the start: give at least {contents.epoch}"
+            f"epochs: {path} has {shown(contents.epoch)} epochs done, got epochs={state.epochs}; they "
+            f"are counted from the start: give at least {shown(contents.epoch)}"
         )
     if state.arguments["schedule"] is not constant and state.epochs != contents.epochs:
         raise ValueError(
-            f"epochs: the schedule of {path} is spread over {contents.epochs} epochs, got "
-            f"epochs={state.epochs}; give epochs={contents.epochs}"
+            f"epochs: the schedule of {path} is spread over {shown(contents.epochs)} epochs, got "
+            f"epochs={state.epochs}; give epochs={shown(contents.epochs)}"
         )
 
 
