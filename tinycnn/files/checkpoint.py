@@ -254,8 +254,8 @@ def _require_epochs(path: Path, contents: _Contents, state: TrainingState) -> No
     """Raise ValueError unless the epochs asked for continue those done."""
     if state.epochs < contents.epoch:
         raise ValueError(
-            f"epochs: {path} has {shown(contents.epoch)} epochs done, got epochs={state.epochs}; they "
-            f"are counted from the start: give at least {shown(contents.epoch)}"
+            f"epochs: {path} has {shown(contents.epoch)} epochs done, got epochs={state.epochs}; "
+            f"they are counted from the start: give at least {shown(contents.epoch)}"
         )
     if state.arguments["schedule"] is not constant and state.epochs != contents.epochs:
         raise ValueError(
