@@ -15,7 +15,7 @@ from browser_checks import NOTHING, WAYS, look_at
 from guide_pages import DOCS, blocks_of, pages, require_alike, run_page
 
 import tinycnn
-import tinycnn.layers
+import tinycnn.layer
 
 ROOT = DOCS.parent
 PAGES = pages()
@@ -40,7 +40,7 @@ MODULES = [
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(tinycnn.layers, "LAYERS", dict(tinycnn.layers.LAYERS))
+    monkeypatch.setattr(tinycnn.layer, "LAYERS", dict(tinycnn.layer.LAYERS))
     options = np.get_printoptions()
     yield
     np.set_printoptions(

@@ -20,7 +20,7 @@ IN_ORDER = """
     _checks
     _kernels _bindings _reference
     fast fast.dispatch
-    functional layers architecture parameters
+    functional layer layers architecture parameters
     inputs layered
     fast.threads fast.plan fast.engine
     unusual network

@@ -11,7 +11,7 @@ from pathlib import Path
 import own_layers
 import pytest
 
-import tinycnn.layers
+import tinycnn.layer
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "layers.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
@@ -19,7 +19,7 @@ TAUGHT = ["AvgPool", "GlobalAvgPool", "LeakyReLU", "BatchNorm"]
 
 
 def test_every_block_runs_and_prints_what_the_guide_says(monkeypatch) -> None:
-    monkeypatch.setattr(tinycnn.layers, "LAYERS", dict(tinycnn.layers.LAYERS))
+    monkeypatch.setattr(tinycnn.layer, "LAYERS", dict(tinycnn.layer.LAYERS))
     printed, names = io.StringIO(), {"__name__": "guide"}
     with contextlib.redirect_stdout(printed):
         for block in BLOCKS:

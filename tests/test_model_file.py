@@ -102,7 +102,7 @@ def test_the_file_holds_plain_arrays_and_json(tmp_path, net):
 
 
 def test_a_layer_of_ones_own_is_read_once_it_is_registered(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(tinycnn.layers, "LAYERS", dict(LAYERS))
+    monkeypatch.setattr(tinycnn.layer, "LAYERS", dict(LAYERS))
 
     @dataclass(frozen=True)
     class SlopedReLU(Layer):

@@ -73,6 +73,17 @@ def as_float_array(
     return np.asarray(array, array.dtype.newbyteorder("="), order=order)
 
 
+def as_float_dtype(name: str, value: npt.DTypeLike) -> np.dtype[Any]:
+    """Return value as the dtype float32 or float64 in this machine's byte order."""
+    try:
+        checked = np.dtype(value).newbyteorder("=")
+    except TypeError as error:
+        raise TypeError(f"{name}: must be 'float32' or 'float64', got {shown(value)}") from error
+    if checked.type not in FLOAT_TYPES:
+        raise TypeError(f"{name}: must be 'float32' or 'float64', got {shown(value)}")
+    return checked
+
+
 def require_ndim(name: str, array: npt.NDArray[Any], ndim: int, layout: str = "") -> None:
     """Raise ValueError unless the array has ndim dimensions; layout names them in the message."""
     if array.ndim != ndim:
@@ -89,6 +100,18 @@ def require_same_dtype(**arrays: FloatArray) -> None:
     if len(set(dtypes.values())) > 1:
         found = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
         raise TypeError(f"all arrays of a call need one dtype, got {found}; convert with .astype")
+
+
+def require_same_length(
+    images: npt.NDArray[Any], labels: npt.NDArray[Any], images_name: str, labels_name: str
+) -> None:
+    """Raise ValueError unless there is one label for each of at least one image."""
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{labels_name}: {len(images)} images need as many labels, got {len(labels)}"
+        )
+    if len(images) == 0:
+        raise ValueError(f"{images_name}: at least one image is needed, got 0")
 
 
 def require_finite(

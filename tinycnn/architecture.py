@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinycnn._checks import as_count, shown
-from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU, Shape
+from tinycnn.layer import Shape
+from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU
 
 # Classes have names, one by one. ImageNet-21k, the largest set in common use, has 21,841.
 MAX_CLASSES = 65_536
@@ -108,6 +109,10 @@ class Architecture:
         return next((layer.stops_half for layer in following), False)
 
 
+# What the usual network is where nothing is said.
+BLOCK_DEFAULTS = {"kernel_size": 3, "hidden": (), "padding": 0, "bias": True}
+
+
 def make_blocks(
     channels: Sequence[int],
     n_classes: int,
@@ -142,6 +147,38 @@ def make_blocks(
     for units in _hidden_units(hidden):
         layers += [Linear(units, bias), ReLU()]
     return [*layers, Linear(as_count("n_classes", n_classes, 1), bias)]
+
+
+def layers_or_blocks(
+    layers: Sequence[Layer] | None, n_classes: int | None, **blocks: Any
+) -> Sequence[Layer]:
+    """Return the layers that are given, or the usual network's where none are.
+
+    Parameters
+    ----------
+    layers : sequence of Layer, optional
+    n_classes : int, optional
+    **blocks
+        The other arguments of :func:`make_blocks`, `channels` None where they are not given.
+
+    Raises
+    ------
+    TypeError
+        If neither is given, or both are.
+    """
+    channels = blocks["channels"]
+    if layers is None:
+        if channels is None or n_classes is None:
+            raise TypeError(
+                "CNN: needs layers=[...], or channels=(8, 16) and n_classes=10, say; got "
+                f"channels={shown(channels)}, n_classes={shown(n_classes)}"
+            )
+        return make_blocks(n_classes=n_classes, **blocks)
+    for name, value in blocks.items():
+        default = BLOCK_DEFAULTS.get(name)
+        if type(value) is not type(default) or value != default:
+            raise TypeError(f"CNN: give layers or {name}, not both; got {name}={shown(value)}")
+    return layers
 
 
 def make_steps(input_shape: Shape, layers: Iterable[Layer], prefix: str = "") -> tuple[Step, ...]:

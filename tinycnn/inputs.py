@@ -190,6 +190,21 @@ def moments(
     return mean[0] + center, np.sqrt(variance)
 
 
+def scaling_of(
+    images: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None = None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Compute the mean and deviation (C,) that bring stored images to mean 0 and deviation 1.
+
+    Both are in units of 1 for white where images are bytes. The mean of whole numbers is rounded
+    to one; the deviation of equal pixels is taken for 1.
+    """
+    mean, std = moments(images, weights)
+    if images.dtype.kind == "u":
+        mean = np.round(mean)
+    unit = unit_of(images.dtype)
+    return mean * unit, np.where(std == 0, 1.0, std * unit)
+
+
 def slabs(images: npt.NDArray[Any], size: int | None = None) -> Iterator[slice]:
     """Cut images into consecutive slices of a size, by default one that bounds their values."""
     if size is None:

@@ -11,12 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray, as_array, as_count, as_labels, require_ndim
+from tinycnn._checks import (
+    FloatArray,
+    as_array,
+    as_count,
+    as_labels,
+    require_ndim,
+    require_same_length,
+)
 from tinycnn.architecture import Step
 from tinycnn.inputs import as_images, first_layer_input
 from tinycnn.layered import backward_steps, forward_steps
 from tinycnn.layers import Conv, Linear
-from tinycnn.network import CNN, require_same_length
+from tinycnn.network import CNN
 
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.intp]

@@ -24,7 +24,7 @@ from tinycnn.inputs import (
     private_examples,
     slabs,
 )
-from tinycnn.layers import Arrays, OutAndCache, Random
+from tinycnn.layer import Arrays, OutAndCache, Random
 from tinycnn.parameters import Parameters
 
 # Values of all layers' outputs that a slab of images may have.

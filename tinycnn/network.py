@@ -9,28 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 from tinycnn._checks import (
-    FLOAT_TYPES,
     FloatArray,
     as_array,
     as_float_array,
+    as_float_dtype,
     as_labels,
     as_seed,
     as_weights,
     require_finite,
+    require_same_length,
     shown,
 )
-from tinycnn.architecture import Architecture, make_blocks
+from tinycnn.architecture import Architecture, layers_or_blocks
 from tinycnn.fast.engine import FastPath
 from tinycnn.fast.plan import NoPlan
 from tinycnn.functional import softmax
-from tinycnn.inputs import Inputs, as_images, moments, unit_of
+from tinycnn.inputs import Inputs, as_images, scaling_of, unit_of
+from tinycnn.layer import Layer
 from tinycnn.layered import LayeredPath
-from tinycnn.layers import Layer
 from tinycnn.parameters import Parameters
 from tinycnn.unusual import Watch
-
-# What describes the usual network, where nothing is said.
-_DEFAULTS = {"channels": None, "kernel_size": 3, "hidden": (), "padding": 0, "bias": True}
 
 
 class ForwardState(NamedTuple):
@@ -123,28 +121,15 @@ class CNN:
         seed: int | None = 0,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        if layers is None:
-            if channels is None or n_classes is None:
-                raise TypeError(
-                    "CNN: needs layers=[...], or channels=(8, 16) and n_classes=10, say; got "
-                    f"channels={shown(channels)}, n_classes={shown(n_classes)}"
-                )
-            layers = make_blocks(
-                channels,
-                n_classes,
-                kernel_size=kernel_size,
-                hidden=hidden,
-                padding=padding,
-                bias=bias,
-            )
-        else:
-            _refuse_both(
-                channels=channels,
-                kernel_size=kernel_size,
-                hidden=hidden,
-                padding=padding,
-                bias=bias,
-            )
+        layers = layers_or_blocks(
+            layers,
+            n_classes,
+            channels=channels,
+            kernel_size=kernel_size,
+            hidden=hidden,
+            padding=padding,
+            bias=bias,
+        )
         self._architecture = Architecture(image_shape, layers)  # type: ignore[arg-type]
         n_outputs = self._architecture.n_classes
         if n_classes is not None and n_classes != n_outputs:
@@ -154,7 +139,7 @@ class CNN:
         self.class_names = _checked_class_names(class_names, n_outputs)
         n_channels = self._architecture.image_shape[0]
         self._set_up(
-            np.zeros(self._architecture.n_parameters, _float_dtype(dtype)),
+            np.zeros(self._architecture.n_parameters, as_float_dtype("dtype", dtype)),
             np.zeros(n_channels),
             np.ones(n_channels),
         )
@@ -248,23 +233,7 @@ class CNN:
         ValueError
             If a name is missing or unknown, a shape is another one, or a value is not finite.
         """
-        if not isinstance(values, Mapping):
-            raise TypeError(f"values: must be a mapping of names to arrays, got {values!r}")
-        if set(values) != set(self._parameters):
-            raise ValueError(
-                f"values: this network has the parameters {', '.join(self._parameters)}; "
-                f"{_names_apart('missing', set(self._parameters) - set(values))}"
-                f"{_names_apart('unknown', set(values) - set(self._parameters))}"
-            )
-        checked = {}
-        for name, view in self._parameters.items():
-            array = as_array(name, values[name])
-            if array.shape != view.shape:
-                raise ValueError(f"{name}: needs shape {view.shape}, got {array.shape}")
-            require_finite(name, array, view.dtype)
-            checked[name] = array
-        for name, array in checked.items():
-            self._parameters[name][...] = array
+        self._parameters.load(values)
 
     @property
     def input_mean(self) -> npt.NDArray[np.float64]:
@@ -335,13 +304,10 @@ class CNN:
             weights = as_weights("sample_weight", sample_weight, len(images), "image")
             if not weights.any():
                 raise ValueError("sample_weight: all weights are 0; at least one must be above")
-        mean, std = moments(images, weights)
+        mean, std = scaling_of(images, weights)
         if not np.isfinite(std).all():
             require_finite("images", images, self._flat.dtype)
-        if images.dtype.kind == "u":
-            mean = np.round(mean)
-        unit = unit_of(images.dtype)
-        self.set_scaling(mean * unit, np.where(std > 0, std * unit, 1.0))
+        self.set_scaling(mean, std)
 
     def forward(
         self,
@@ -484,44 +450,10 @@ class CNN:
         return outputs
 
 
-def require_same_length(
-    images: npt.NDArray[Any], labels: npt.NDArray[Any], images_name: str, labels_name: str
-) -> None:
-    """Raise ValueError unless there is one label for each of at least one image."""
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{labels_name}: {len(images)} images need as many labels, got {len(labels)}"
-        )
-    if len(images) == 0:
-        raise ValueError(f"{images_name}: at least one image is needed, got 0")
-
-
 def _read_only(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     copied = values.copy()
     copied.flags.writeable = False
     return copied
-
-
-def _names_apart(what: str, names: set[str]) -> str:
-    return f" {what}: {', '.join(sorted(names))}" if names else ""
-
-
-def _float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    try:
-        checked = np.dtype(dtype).newbyteorder("=")
-    except TypeError as error:
-        raise TypeError(f"dtype: must be 'float32' or 'float64', got {shown(dtype)}") from error
-    if checked.type not in FLOAT_TYPES:
-        raise TypeError(f"dtype: must be 'float32' or 'float64', got {shown(dtype)}")
-    return checked
-
-
-def _refuse_both(**arguments: Any) -> None:
-    """Raise TypeError if what describes the usual network was given together with layers."""
-    for name, value in arguments.items():
-        default = _DEFAULTS[name]
-        if type(value) is not type(default) or value != default:
-            raise TypeError(f"CNN: give layers or {name}, not both; got {name}={shown(value)}")
 
 
 def _checked_class_names(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:

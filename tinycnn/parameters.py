@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from tinycnn._checks import FloatArray
+import numpy.typing as npt
+
+from tinycnn._checks import FloatArray, as_array, require_finite
 
 
 class Parameters(Mapping[str, FloatArray]):
@@ -45,6 +47,32 @@ class Parameters(Mapping[str, FloatArray]):
         shapes = ", ".join(f"{name} {view.shape}" for name, view in self._views.items())
         return f"Parameters({shapes})"
 
+    def load(self, values: Mapping[str, npt.ArrayLike]) -> None:
+        """Copy in an array of finite numbers for each name: all of them or none.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, a shape is another one, or a value is not finite.
+        """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"values: must be a mapping of names to arrays, got {values!r}")
+        if set(values) != set(self):
+            raise ValueError(
+                f"values: this network has the parameters {', '.join(self)}; "
+                f"{_names_apart('missing', set(self) - set(values))}"
+                f"{_names_apart('unknown', set(values) - set(self))}"
+            )
+        checked = {}
+        for name, view in self.items():
+            array = as_array(name, values[name])
+            if array.shape != view.shape:
+                raise ValueError(f"{name}: needs shape {view.shape}, got {array.shape}")
+            require_finite(name, array, view.dtype)
+            checked[name] = array
+        for name, array in checked.items():
+            self[name][...] = array
+
     def of(self, step_name: str) -> dict[str, FloatArray]:
         """Return the parameters of one step under the names that its layer knows: weight, bias."""
         start = f"{step_name}."
@@ -53,3 +81,7 @@ class Parameters(Mapping[str, FloatArray]):
             for name, view in self._views.items()
             if name.startswith(start)
         }
+
+
+def _names_apart(what: str, names: set[str]) -> str:
+    return f" {what}: {', '.join(sorted(names))}" if names else ""

@@ -10,7 +10,7 @@ from tinycnn._checks import as_count, as_rate
 from tinycnn.architecture import make_blocks
 from tinycnn.files.model import is_model_file
 from tinycnn.files.writing import require_writable
-from tinycnn.layers import Layer
+from tinycnn.layer import Layer
 from tinycnn.network import CNN
 from tinycnn.training.augmentation import Augmentation
 from tinycnn.training.choices import OPTIMIZERS

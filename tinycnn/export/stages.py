@@ -17,7 +17,8 @@ import numpy.typing as npt
 from tinycnn.architecture import Step
 from tinycnn.export.folding import PixelScaling, carrier_index, fold, step_parameters
 from tinycnn.functional import Border
-from tinycnn.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, Shape
+from tinycnn.layer import Shape
+from tinycnn.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU
 from tinycnn.network import CNN
 
 NO_BORDER: Border = ((0, 0), (0, 0))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from tinycnn.architecture import Step
-from tinycnn.layers import Layer
+from tinycnn.layer import Layer
 
 Translation = TypeVar("Translation", bound=Callable[..., Any])
 

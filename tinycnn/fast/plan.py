@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from tinycnn.architecture import Architecture, Step
 from tinycnn.fast.dispatch import LEVEL, REFERENCE, kernels
-from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU, Shape
+from tinycnn.layer import Shape
+from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU
 
 # Operations, by their numbers in _kernels.pxd.
 BLOCK, LINEAR, LINEAR_RELU = range(3)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from tinycnn._checks import shown
 from tinycnn.architecture import Architecture
 from tinycnn.files.archive import open_archive, read_array, write_archive
-from tinycnn.layers import UnknownLayerError, describe_layer, make_layer
+from tinycnn.layer import UnknownLayerError, describe_layer, make_layer
 from tinycnn.network import CNN
 
 # Versions 1 and 2, in which a network was no list of layers, were never released.

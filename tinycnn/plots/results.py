@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import as_array, as_count, as_labels, require_ndim
+from tinycnn._checks import as_array, as_count, as_labels, require_ndim, require_same_length
 from tinycnn.inspection import confident_mistakes, margins, reliability
-from tinycnn.network import require_same_length
 from tinycnn.plots.drawing import (
     as_picture,
     draw_tiles,

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import column_or_1d
 
 from tinycnn._checks import shown
-from tinycnn.layers import Layer
+from tinycnn.layer import Layer
 from tinycnn.network import CNN
 from tinycnn.sklearn.predicting import PredictsWithNetwork
 from tinycnn.sklearn.reading import Labelled, read_examples, those_that_count

@@ -22,12 +22,13 @@ from tinycnn._checks import (
     as_number,
     as_seed,
     require_finite,
+    require_same_length,
     shown,
 )
 from tinycnn.fast.threads import resolve_threads
 from tinycnn.functional import cross_entropy_forward
 from tinycnn.inputs import Examples, as_images, moments, slabs
-from tinycnn.network import CNN, require_same_length
+from tinycnn.network import CNN
 from tinycnn.training.augmentation import Augmentation
 from tinycnn.training.callbacks import Callback, History, TrainingState
 from tinycnn.training.choices import (

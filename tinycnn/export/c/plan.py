@@ -16,7 +16,8 @@ from tinycnn.export.quantized import QuantizedCNN, QuantizedStage, Requantizatio
 from tinycnn.export.stages import NO_BORDER, Stage, make_stages
 from tinycnn.functional import Border
 from tinycnn.inputs import unit_of
-from tinycnn.layers import Conv, Layer, Linear, MaxPool, Shape
+from tinycnn.layer import Shape
+from tinycnn.layers import Conv, Layer, Linear, MaxPool
 from tinycnn.network import CNN
 
 CTYPES = {

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import as_labels
+from tinycnn._checks import as_labels, require_same_length
 from tinycnn.architecture import Step
 from tinycnn.export.checks import require_network
 from tinycnn.export.translations import Translations
 from tinycnn.files.writing import write_text
 from tinycnn.inputs import as_images
 from tinycnn.layers import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
-from tinycnn.network import CNN, require_same_length
+from tinycnn.network import CNN
 
 SCRIPTS = ("engine.js", "view.js", "inspect.js", "input.js", "page.js")
 MOST_EXAMPLES = 60
