@@ -1,8 +1,9 @@
 """What several test files share."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import tinycnn
 from tinycnn import lesson
 from tinycnn.inputs import Examples
 from tinycnn.layered import LayeredPath
+from tinycnn.layers import LAYERS
 
 
 @pytest.fixture
@@ -25,15 +27,22 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return tinycnn.load_digits()
 
 
+@pytest.fixture
+def registered() -> Iterator[dict[str, type[tinycnn.Layer]]]:
+    """The layers that files may name; what a test registers is forgotten behind it."""
+    with mock.patch.dict(LAYERS):
+        yield LAYERS
+
+
 # ---------------------------------------------------------------------------------------- networks
 
 
-# With these, ``fit`` teaches a network of 8 filters the digits in a quarter of a second.
 def named(value: Any) -> str:
     """Name a value as a parameter of a test: as it shows itself, without its place in memory."""
     return re.sub(r" at 0x\w+", "", str(value))
 
 
+# With these, ``fit`` teaches a network of 8 filters the digits in a quarter of a second.
 QUICK: dict[str, Any] = {
     "epochs": 6,
     "batch_size": 32,

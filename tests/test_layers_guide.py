@@ -11,15 +11,14 @@ from pathlib import Path
 import own_layers
 import pytest
 
-import tinycnn.layer
+import tinycnn
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "layers.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 TAUGHT = ["AvgPool", "GlobalAvgPool", "LeakyReLU", "BatchNorm"]
 
 
-def test_every_block_runs_and_prints_what_the_guide_says(monkeypatch) -> None:
-    monkeypatch.setattr(tinycnn.layer, "LAYERS", dict(tinycnn.layer.LAYERS))
+def test_every_block_runs_and_prints_what_the_guide_says(registered) -> None:
     printed, names = io.StringIO(), {"__name__": "guide"}
     with contextlib.redirect_stdout(printed):
         for block in BLOCKS:

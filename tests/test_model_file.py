@@ -101,9 +101,7 @@ def test_the_file_holds_plain_arrays_and_json(tmp_path, net):
     assert description["layers"][-4] == {"kind": "dropout", "rate": 0.3}
 
 
-def test_a_layer_of_ones_own_is_read_once_it_is_registered(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(tinycnn.layer, "LAYERS", dict(LAYERS))
-
+def test_a_layer_of_ones_own_is_read_once_it_is_registered(tmp_path, rng, registered):
     @dataclass(frozen=True)
     class SlopedReLU(Layer):
         slope: float = 0.01
