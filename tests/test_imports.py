@@ -26,7 +26,7 @@ IN_ORDER = """
     unusual network
     zoo evaluation
 
-    training training.augmentation training.weighting training.split
+    training training.augmentation training.weighting training.split training.gradients
     training.optim training.schedules training.callbacks training.progress
     training.defaults training.choices training.fitting training.contract
 

@@ -10,6 +10,7 @@ from tinycnn.training.augmentation import Augmentation
 from tinycnn.training.callbacks import Callback, EarlyStopping, History
 from tinycnn.training.contract import train
 from tinycnn.training.fitting import evaluate, fit
+from tinycnn.training.gradients import loss_and_gradient
 from tinycnn.training.optim import SGD, Adam, AdamW, Optimizer
 from tinycnn.training.schedules import OneCycle, cosine_decay, linear_decay
 from tinycnn.training.split import stratified_split
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "load_digits",
     "load_model",
+    "loss_and_gradient",
     "quantize",
     "save_model",
     "stratified_split",

@@ -214,6 +214,14 @@ def as_rate(name: str, value: Any) -> float:
     return float(number)
 
 
+def as_share(name: str, value: Any) -> float:
+    """Return value as a float in [0, 1)."""
+    number = as_number(name, value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name}: must be in [0, 1), got {value}")
+    return float(number)
+
+
 def as_number(name: str, value: Any) -> int | float:
     """Return value as a Python number (NumPy scalars are taken, strings and bools are not)."""
     if isinstance(value, (bool, np.bool, str, bytes, complex, np.complexfloating)):

@@ -5,6 +5,7 @@ In the order of use:
     split.py         images held out for testing and validation
     augmentation.py  each epoch a little different: images moved and mirrored
     weighting.py     how much each image counts: class weights, image weights
+    gradients.py     the gradient of a batch by parts: loss_and_gradient
     optim.py         what becomes of a gradient: SGD, Adam, AdamW
     schedules.py     how large the steps are, and when
     callbacks.py     what is told of every epoch and can stop training; EarlyStopping

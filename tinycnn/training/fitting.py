@@ -18,16 +18,13 @@ import numpy.typing as npt
 from tinycnn._checks import (
     FloatArray,
     as_flag,
-    as_labels,
-    as_number,
     as_seed,
-    require_finite,
-    require_same_length,
+    as_share,
     shown,
 )
 from tinycnn.fast.threads import resolve_threads
 from tinycnn.functional import cross_entropy_forward
-from tinycnn.inputs import Examples, as_images, moments, slabs
+from tinycnn.inputs import Examples, moments
 from tinycnn.network import CNN
 from tinycnn.training.augmentation import Augmentation
 from tinycnn.training.callbacks import Callback, History, TrainingState
@@ -46,6 +43,7 @@ from tinycnn.training.defaults import (
     auto_batch_size,
     auto_epochs,
 )
+from tinycnn.training.gradients import checked_data
 from tinycnn.training.optim import Optimizer
 from tinycnn.training.progress import progress
 from tinycnn.training.schedules import Schedule
@@ -166,10 +164,10 @@ def fit(
             "net: its parameters are read-only, as those that joblib hands to other processes; "
             "train a copy: copy.deepcopy(net)"
         )
-    images, labels = _checked_data(net, images, labels)
+    images, labels = checked_data(net, images, labels)
     _require_usual_scale(net, images)
     seed = as_seed("seed", seed)
-    fraction = _as_share("validation_fraction", validation_fraction)
+    fraction = as_share("validation_fraction", validation_fraction)
     validation = _checked_validation(net, validation_data, fraction)
     order, validation = _hold_out((images, labels), validation, fraction, seed)
     shape, n_classes = net.architecture.image_shape, net.architecture.n_classes
@@ -177,7 +175,7 @@ def fit(
         images,
         labels,
         image_weights(labels, order, n_classes, sample_weight, class_weight),
-        _as_share("label_smoothing", label_smoothing),
+        as_share("label_smoothing", label_smoothing),
         as_augmentation(augmentation, shape),
         as_count_or_auto("batch_size", batch_size, auto_batch_size(len(order)), 1),
         as_schedule(schedule),
@@ -339,25 +337,10 @@ def evaluate(
     -------
     loss, accuracy : float
     """
-    images, labels = _checked_data(net, images, labels)
+    images, labels = checked_data(net, images, labels)
     logits = net.logits(images, n_threads)
     loss, _ = cross_entropy_forward(logits, labels)
     return loss, float(np.mean(logits.argmax(axis=1) == labels))
-
-
-def _checked_data(
-    net: CNN,
-    images: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    names: tuple[str, str] = ("images", "labels"),
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Check labelled images against the network and each other; labels come out as integers."""
-    checked_images = as_images(names[0], images, net.architecture.image_shape)
-    checked_labels = as_labels(names[1], labels, net.architecture.n_classes)
-    require_same_length(checked_images, checked_labels, *names)
-    for slab in slabs(checked_images):
-        require_finite(names[0], checked_images[slab], net.flat.dtype, slab.start)
-    return checked_images, checked_labels.astype(np.int64)
 
 
 def _require_usual_scale(net: CNN, images: npt.NDArray[Any]) -> None:
@@ -372,14 +355,6 @@ def _require_usual_scale(net: CNN, images: npt.NDArray[Any]) -> None:
             f"{np.max(mean):.4g} on average with a deviation of {np.max(std):.4g}; call "
             "net.standardize(images) before fit"
         )
-
-
-def _as_share(name: str, value: Any) -> float:
-    """Return value as a float in [0, 1)."""
-    number = as_number(name, value)
-    if not 0 <= number < 1:
-        raise ValueError(f"{name}: must be in [0, 1), got {value}")
-    return float(number)
 
 
 def _hold_out(
@@ -414,4 +389,4 @@ def _checked_validation(
             f"validation_data: must be a pair (images, labels), got {shown(validation_data)}"
         )
     images, labels = validation_data
-    return _checked_data(net, images, labels, ("validation_data[0]", "validation_data[1]"))
+    return checked_data(net, images, labels, ("validation_data[0]", "validation_data[1]"))
