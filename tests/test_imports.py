@@ -23,7 +23,7 @@ IN_ORDER = """
     functional layer layers architecture parameters
     inputs layered
     fast.threads fast.plan fast.engine
-    unusual network
+    unusual views network
     zoo evaluation
 
     training training.augmentation training.weighting training.split training.gradients

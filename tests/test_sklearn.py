@@ -565,3 +565,26 @@ def test_without_scikit_learn_the_error_says_what_to_install():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "needs scikit-learn 1.6 or later: pip install 'tinycnn[sklearn]'" in result.stdout
+
+
+def test_views_change_predictions_and_nothing_else(small, fitted):
+    X, _ = small
+    views = tinycnn.Views(1, margin=3.0)
+    viewing = clone(fitted).set_params(views=views).fit(*small)
+    assert viewing.get_params()["views"] == views
+    np.testing.assert_array_equal(viewing.network_.flat, fitted.network_.flat)
+    images = X.reshape(-1, 1, 8, 8)
+    logits = fitted.network_.logits(images, views=views)
+    assert (logits != fitted.decision_function(X)).any()
+    np.testing.assert_array_equal(viewing.decision_function(X), logits)
+    np.testing.assert_array_equal(viewing.predict(X), viewing.classes_[logits.argmax(axis=1)])
+    np.testing.assert_allclose(
+        viewing.predict_proba(X), fitted.network_.predict_proba(images, views=views), rtol=1e-5
+    )
+    np.testing.assert_array_equal(viewing.transform(X), fitted.transform(X))
+
+
+def test_views_that_are_none_are_refused(small, fitted):
+    wrong = clone(fitted).set_params(views=2).fit(*small)
+    with pytest.raises(TypeError, match="views: must be None or"):
+        wrong.predict(small[0])

@@ -15,6 +15,7 @@ from tinycnn.training.optim import SGD, Adam, AdamW, Optimizer
 from tinycnn.training.schedules import OneCycle, cosine_decay, linear_decay
 from tinycnn.training.split import stratified_split
 from tinycnn.unusual import UnusualImagesWarning
+from tinycnn.views import Views
 
 if TYPE_CHECKING:
     from tinycnn.data import Dataset, load, load_digits
@@ -46,6 +47,7 @@ __all__ = [
     "QuantizedCNN",
     "ReLU",
     "UnusualImagesWarning",
+    "Views",
     "cosine_decay",
     "evaluate",
     "fit",

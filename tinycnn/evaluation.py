@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tinycnn._checks import as_count
 from tinycnn.functional import cross_entropy_forward
 from tinycnn.network import CNN
+from tinycnn.views import Views
 
 # Below so many test images, the accuracy of a class says next to nothing.
 FEW_IMAGES = 10
@@ -156,6 +157,8 @@ def assess(
     images: npt.NDArray[Any],
     labels: npt.NDArray[np.int64],
     n_threads: int | None = None,
+    *,
+    views: Views | None = None,
 ) -> Evaluation:
     """Measure a network on labelled images.
 
@@ -168,6 +171,8 @@ def assess(
         Whole numbers in [0, n_classes).
     n_threads : int, optional
         As many as this process has CPUs by default.
+    views : Views, optional
+        Average over moved and mirrored copies of an image.
 
     Returns
     -------
@@ -183,7 +188,7 @@ def assess(
             f"labels: needs one for each of at least one image, got {len(labels)} labels for "
             f"{len(images)} images"
         )
-    logits = net.logits(images, n_threads)
+    logits = net.logits(images, n_threads, views=views)
     loss, _ = cross_entropy_forward(logits, labels)
     return Evaluation(net.class_names, labels, logits.argmax(axis=1), float(loss))
 

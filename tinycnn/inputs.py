@@ -164,6 +164,14 @@ def move_images(images: npt.NDArray[Any], moves: npt.NDArray[np.int8]) -> npt.ND
     return moved
 
 
+def move_all(images: npt.NDArray[Any], down: int, right: int, mirrored: bool) -> npt.NDArray[Any]:
+    """Mirror and move all images (N, C, H, W) alike; at the border as :func:`move_images`."""
+    H, W = images.shape[2:]
+    rows = np.clip(np.arange(H) - down, 0, H - 1)
+    columns = np.clip(np.arange(W) - right, 0, W - 1)
+    return images.take(rows, axis=2).take(W - 1 - columns if mirrored else columns, axis=3)
+
+
 def moments(
     images: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -207,7 +215,11 @@ def scaling_of(
 
 def slabs(images: npt.NDArray[Any], size: int | None = None) -> Iterator[slice]:
     """Cut images into consecutive slices of a size, by default one that bounds their values."""
-    if size is None:
-        fitting = SLAB_VALUES // max(1, math.prod(images.shape[1:]))
-        size = min(SLAB_IMAGES, max(LEAST_SLAB_IMAGES, fitting))
+    size = slab_size(images) if size is None else size
     return (slice(i, min(i + size, len(images))) for i in range(0, len(images), size))
+
+
+def slab_size(images: npt.NDArray[Any]) -> int:
+    """Return how many images of this shape to look at together."""
+    fitting = SLAB_VALUES // max(1, math.prod(images.shape[1:]))
+    return min(SLAB_IMAGES, max(LEAST_SLAB_IMAGES, fitting))

@@ -29,6 +29,7 @@ from tinycnn.layer import Layer
 from tinycnn.layered import LayeredPath
 from tinycnn.parameters import Parameters
 from tinycnn.unusual import Watch
+from tinycnn.views import Views, as_views, average_views
 
 
 class ForwardState(NamedTuple):
@@ -376,7 +377,9 @@ class CNN:
         flat = self.path.backward(dlogits, state.path_state)
         return Parameters(flat, self._architecture.parameter_shapes)
 
-    def logits(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
+    def logits(
+        self, images: npt.ArrayLike, n_threads: int | None = None, *, views: Views | None = None
+    ) -> FloatArray:
         """Compute the logits (N, n_classes) of any number of images.
 
         Parameters
@@ -385,36 +388,58 @@ class CNN:
             Bytes, uint16 or floats.
         n_threads : int, optional
             As many as this process has CPUs by default. It does not change the result.
+        views : Views, optional
+            Average over moved and mirrored copies of an image. The image alone by default.
 
         Raises
         ------
         ValueError
-            If images have another shape than the network's, or a pixel is not a finite number.
+            If images have another shape than the network's, a pixel is not a finite number, or
+            views would move the images out of sight.
         """
-        return self._predicted(self.path.logits, images, n_threads)
+        views = as_views("views", views, self._architecture.image_shape)
+        logits = self._predicted(self.path.logits, images, n_threads)
+        if views is not None:
+            average_views(
+                views,
+                as_array("images", images),
+                logits,
+                lambda others: self._predicted(self.path.logits, others, n_threads),
+            )
+        return logits
 
     def features(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
         """Compute what the last layer sees (N, n_features); else as :meth:`logits`."""
         return self._predicted(self.path.features, images, n_threads)
 
-    def predict_proba(self, images: npt.ArrayLike, n_threads: int | None = None) -> FloatArray:
+    def predict_proba(
+        self, images: npt.ArrayLike, n_threads: int | None = None, *, views: Views | None = None
+    ) -> FloatArray:
         """Compute the probability (N, n_classes) of each class; arguments as for :meth:`logits`."""
         images = as_array("images", images)
-        logits = self.logits(images, n_threads)
+        logits = self.logits(images, n_threads, views=views)
         self.warn_if_unusual(images)
         return softmax(logits)
 
-    def predict(self, images: npt.ArrayLike, n_threads: int | None = None) -> npt.NDArray[np.intp]:
-        """Tell the most likely class (N,) of each image, the lower number on a tie."""
+    def predict(
+        self, images: npt.ArrayLike, n_threads: int | None = None, *, views: Views | None = None
+    ) -> npt.NDArray[np.intp]:
+        """Tell the most likely class (N,) of each image, the lower number on a tie.
+
+        Arguments are those of :meth:`logits`.
+        """
         images = as_array("images", images)
-        predictions: npt.NDArray[np.intp] = self.logits(images, n_threads).argmax(axis=1)
+        logits = self.logits(images, n_threads, views=views)
+        predictions: npt.NDArray[np.intp] = logits.argmax(axis=1)
         self.warn_if_unusual(images)
         return predictions
 
-    def score(self, images: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    def score(
+        self, images: npt.ArrayLike, labels: npt.ArrayLike, *, views: Views | None = None
+    ) -> float:
         """Compute the accuracy: the fraction of images (N at least 1) predicted as labelled."""
         labels = as_labels("labels", labels, self._architecture.n_classes)
-        predictions = self.predict(images)
+        predictions = self.predict(images, views=views)
         require_same_length(predictions, labels, "images", "labels")
         return float(np.mean(predictions == labels))
 

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from tinycnn.cli.models import read_model
-from tinycnn.cli.options import reading_options, thread_option
+from tinycnn.cli.options import reading_options, thread_option, views_option
 from tinycnn.cli.results import accuracy_line, class_lines
 from tinycnn.cli.sources import read_test_data
 from tinycnn.cli.streams import on_interrupt, say
@@ -15,14 +15,14 @@ from tinycnn.evaluation import assess
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Print accuracy and loss, in all and for each class."""
-    threads = thread_option(arguments)
+    threads, views = thread_option(arguments), views_option(arguments)
     model = read_model(arguments.model)
     net = model.net
     reading = reading_options(arguments)
     with on_interrupt("while the data were read or measured; nothing is changed"):
         source = read_test_data(arguments.data, model, reading)
         net.warn_if_unusual(source.images.images)
-        result = assess(net, source.images.images, source.images.labels, threads)
+        result = assess(net, source.images.images, source.images.labels, threads, views=views)
     cautions = [*source.cautions, *result.cautions()]
     if arguments.json:
         told = {"model": arguments.model, "data": source.name, "measured_on": source.measured_on}

@@ -23,6 +23,7 @@ from tinycnn.training.defaults import (
     auto_shift,
 )
 from tinycnn.training.optim import AdamW, Optimizer
+from tinycnn.views import Views
 from tinycnn.zoo import make_layers
 
 Shape = tuple[int, int, int]
@@ -144,6 +145,22 @@ def training_options(arguments: argparse.Namespace) -> Training:
 def thread_option(arguments: argparse.Namespace) -> int | None:
     """Check the number of threads; None for as many as there are CPUs."""
     return None if arguments.threads is None else as_count("--threads", arguments.threads, 1)
+
+
+def views_option(arguments: argparse.Namespace) -> Views | None:
+    """Check which views of an image predictions look at, besides the image itself."""
+    if arguments.views is None:
+        for name, value in (("--flip", arguments.flip), ("--margin", arguments.margin)):
+            if value not in (None, False):
+                raise ValueError(f"{name}: belongs to --views; give --views 1, say, as well")
+        return None
+    shift = as_count("--views", arguments.views, 0)
+    if not (shift or arguments.flip):
+        raise ValueError("--views: 0 is for mirror images alone; give --flip as well, or --views 1")
+    margin = arguments.margin
+    if margin is not None and as_rate("--margin", margin) == 0:
+        raise ValueError("--margin: must be above 0, got 0; leave it out for all images")
+    return Views(shift, arguments.flip, margin)
 
 
 class Files(NamedTuple):

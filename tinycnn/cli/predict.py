@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from tinycnn._checks import as_count
+from tinycnn._checks import FloatArray, as_count
 from tinycnn.cli import streams
 from tinycnn.cli.models import read_model
-from tinycnn.cli.options import thread_option
+from tinycnn.cli.options import thread_option, views_option
 from tinycnn.cli.predictions import Prediction, Writer, open_writer
 from tinycnn.data import ImageStream, stream_images
-from tinycnn.network import CNN
 
 STANDARD_INPUT = "-"
 
@@ -21,6 +22,7 @@ EXIT_SOME_FAILED = 1
 def run_predict(arguments: argparse.Namespace) -> int:
     """Print the class of each image; go on after those that cannot be read."""
     n_top, threads = as_count("--top", arguments.top, 1), thread_option(arguments)
+    views = views_option(arguments)
     model = read_model(arguments.model)
     net = model.net
     images = stream_images(
@@ -34,7 +36,8 @@ def run_predict(arguments: argparse.Namespace) -> int:
         streams.on_interrupt(f"while images were predicted; {nothing_lost}"),
         open_writer(arguments, min(n_top, len(net.class_names))) as writer,
     ):
-        _predict(net, images, writer, threads)
+        probabilities = partial(net.predict_proba, n_threads=threads, views=views)
+        _predict(probabilities, images, writer, net.class_names)
         _require_some(images)
     if images.n_failures == 0:
         return 0
@@ -51,15 +54,20 @@ def _sources(paths: list[str]) -> list[str]:
     return sources
 
 
-def _predict(net: CNN, images: ImageStream, writer: Writer, threads: int | None) -> None:
+def _predict(
+    predict_proba: Callable[..., FloatArray],
+    images: ImageStream,
+    writer: Writer,
+    class_names: Sequence[str],
+) -> None:
     """Predict one batch after the other, and tell what could not be read."""
     n_told = 0
     for batch in images:
         n_told = _complain(images, n_told)
-        rows = net.predict_proba(batch.images, threads)
+        rows = predict_proba(batch.images)
         for name, row in zip(batch.names, rows, strict=True):
             best = (-row).argsort(kind="stable")[: writer.n_top]
-            writer.write(Prediction(name, [(net.class_names[i], float(row[i])) for i in best]))
+            writer.write(Prediction(name, [(class_names[i], float(row[i])) for i in best]))
         writer.flush()
     if images.n_images > 0 or images.n_failures > 1:
         _complain(images, n_told)

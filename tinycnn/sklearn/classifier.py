@@ -38,6 +38,7 @@ from tinycnn.training.defaults import (
     auto_epochs,
 )
 from tinycnn.training.optim import Optimizer
+from tinycnn.views import Views
 
 
 class CNNClassifier(PredictsWithNetwork, BaseEstimator):
@@ -133,6 +134,10 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
         Whether `fit` goes on from the parameters that the estimator has, if it is fitted, instead
         of starting anew. Images and classes must be those of before; the optimiser's state and
         the learning rate's schedule start anew.
+
+    views : tinycnn.Views or None, default=None
+        Predictions average over moved and mirrored copies of each image; `transform` does not. It
+        changes nothing in training, so ``set_params(views=tinycnn.Views())`` may follow `fit`.
 
     image_shape : tuple of int or None, default=None
         What an image is, ``(rows, columns)``, ``(rows, columns, channels)`` or
@@ -247,6 +252,7 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
         n_iter_no_change: int = 10,
         tol: float = 0.0001,
         warm_start: bool = False,
+        views: Views | None = None,
         image_shape: tuple[int, ...] | None = None,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -273,6 +279,7 @@ class CNNClassifier(PredictsWithNetwork, BaseEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.views = views
         self.image_shape = image_shape
         self.n_jobs = n_jobs
         self.random_state = random_state

@@ -12,6 +12,7 @@ from tinycnn._checks import FloatArray
 from tinycnn.network import CNN
 from tinycnn.sklearn.reading import read_images
 from tinycnn.sklearn.threads import threads_of
+from tinycnn.views import Views
 
 
 class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin):
@@ -20,6 +21,7 @@ class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tran
     classes_: npt.NDArray[Any]
     network_: CNN
     n_jobs: int | None
+    views: Views | None
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Tell the most likely class of each image.
@@ -112,4 +114,4 @@ class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tran
 
     def _logits(self, X: npt.ArrayLike) -> FloatArray:
         images = read_images(self, X)
-        return self.network_.logits(images, threads_of(self.n_jobs))
+        return self.network_.logits(images, threads_of(self.n_jobs), views=self.views)

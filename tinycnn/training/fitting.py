@@ -49,6 +49,7 @@ from tinycnn.training.progress import progress
 from tinycnn.training.schedules import Schedule
 from tinycnn.training.split import stratified_split
 from tinycnn.training.weighting import ClassWeight, image_weights
+from tinycnn.views import Views
 
 # Root mean square of the pixels from which on a network that was not standardised refuses them:
 # bytes as floats of 0..1 have at most 1, and standardised pixels have 1.
@@ -319,7 +320,12 @@ def _end(state: TrainingState, failure: BaseException | None) -> None:
 
 
 def evaluate(
-    net: CNN, images: npt.ArrayLike, labels: npt.ArrayLike, n_threads: int | None = None
+    net: CNN,
+    images: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    n_threads: int | None = None,
+    *,
+    views: Views | None = None,
 ) -> tuple[float, float]:
     """Compute mean cross-entropy and accuracy of a network on labelled images.
 
@@ -332,13 +338,15 @@ def evaluate(
         Whole numbers in [0, n_classes).
     n_threads : int, optional
         As many as this process has CPUs by default.
+    views : Views, optional
+        Average over moved and mirrored copies of an image.
 
     Returns
     -------
     loss, accuracy : float
     """
     images, labels = checked_data(net, images, labels)
-    logits = net.logits(images, n_threads)
+    logits = net.logits(images, n_threads, views=views)
     loss, _ = cross_entropy_forward(logits, labels)
     return loss, float(np.mean(logits.argmax(axis=1) == labels))
 

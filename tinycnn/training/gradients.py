@@ -13,9 +13,17 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray, as_labels, as_rate, as_share, as_weights, require_finite
+from tinycnn._checks import (
+    FloatArray,
+    as_labels,
+    as_rate,
+    as_share,
+    as_weights,
+    require_finite,
+    require_same_length,
+)
 from tinycnn.inputs import Examples, as_images, slabs
-from tinycnn.network import CNN, require_same_length
+from tinycnn.network import CNN
 from tinycnn.parameters import Parameters
 
 # The mean loss of some images, its gradient (n_parameters,), and what these images weigh.
