@@ -50,6 +50,8 @@ IN_ORDER = """
     sklearn.layout sklearn.safety sklearn.threads sklearn.translation sklearn.reading
     sklearn.predicting sklearn.classifier sklearn
 
+    dask.predicting dask
+
     export.pytorch export.safetensors export.onnx
     export.html.page export.html
     export.c.text export.c.plan export.c.functions export.c.source export.c.files export.c

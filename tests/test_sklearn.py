@@ -505,8 +505,14 @@ def test_joblibs_workers_keep_to_their_share():
     with joblib.parallel_config(n_jobs=2):
         assert threads_of(None) == 2
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        shares = joblib.Parallel(n_jobs=2)(joblib.delayed(threads_of)(n) for n in (None, 2, -1))
-    assert shares == [1, 1, 1]
+        shares = joblib.Parallel(n_jobs=2)(joblib.delayed(nested_shares)(n) for n in (None, 2, -1))
+    assert shares == [[1, 1, 1]] * 3
+
+
+def nested_shares(n_jobs):
+    """Threads of a task, and of the tasks that it starts."""
+    inner = joblib.Parallel(n_jobs=2)(joblib.delayed(threads_of)(n) for n in (None, -1))
+    return [threads_of(n_jobs), *inner]
 
 
 def test_in_a_grid_search_in_a_pipeline_in_processes(small):
