@@ -14,7 +14,7 @@ CALLS ?= 20000
 SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench docs lint wheel release reproducible clean
+.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench docs linkcheck lint wheel release reproducible clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ docs: $(VENV)/documented  ## build the guide into docs/_build, without a warning
 	$(BIN)/codespell $(SPELLED)
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
 	@echo "see docs/_build/index.html"
+
+linkcheck: $(VENV)/documented  ## ask the places that the guide links to whether they are there (needs a network)
+	$(BIN)/python -m sphinx -b linkcheck -q docs docs/_build/links
 
 lint: $(VENV)/linted  ## check style and types
 	$(BIN)/ruff check .
