@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*)
+SOURCES := setup.py pyproject.toml tinycnn/__init__.py $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*)
 
 SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs examples tinycnn
 
@@ -14,7 +14,7 @@ CALLS ?= 20000
 SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench docs lint wheel reproducible clean
+.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench docs linkcheck lint wheel release reproducible clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -60,6 +60,9 @@ docs: $(VENV)/documented  ## build the guide into docs/_build, without a warning
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
 	@echo "see docs/_build/index.html"
 
+linkcheck: $(VENV)/documented  ## ask the places that the guide links to whether they are there (needs a network)
+	$(BIN)/python -m sphinx -b linkcheck -q docs docs/_build/links
+
 lint: $(VENV)/linted  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,6 +75,9 @@ wheel: $(VENV)/releasing  ## build the wheels into dist/, check them, test them 
 	$(BIN)/python tools/build_wheels.py
 	$(BIN)/python tools/check_wheels.py
 	$(BIN)/python tools/test_wheels.py
+
+release: wheel reproducible  ## build, check and test all release files that this machine can build
+	$(BIN)/python tools/release_files.py
 
 reproducible: $(VENV)/releasing  ## build the wheel in dist/ once more, and compare every byte
 	$(BIN)/python tools/rebuild.py

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tinycnn.files.checkpoint import Checkpoint
     from tinycnn.files.model import load_model, save_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CNN",

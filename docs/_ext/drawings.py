@@ -178,6 +178,19 @@ def digits_network() -> Any:
     return figure
 
 
+def what_you_get() -> Any:
+    """A trained network at work, and what its result is made of: the picture of README."""
+    net, images, labels, test = trained()
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained", width_ratios=(5, 3))
+    predicted = net.predict(images[test])
+    n_right = int((predicted == labels[test]).sum())
+    plots.feature_maps(net, images[test[1]], most=12, ax=axes[0])
+    axes[0].set_title("Every layer at work on a digit")
+    plots.confusion_matrix(labels[test], predicted, ax=axes[1])
+    axes[1].set_title(f"{n_right} of {len(test)} test images right")
+    return figure
+
+
 def understand_curves() -> Any:
     """Loss and accuracy of the guide's training."""
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
