@@ -51,7 +51,7 @@ ELSEWHERE = {
     },
     "docs/one-page.md": {
         "k = 1, r = 1, s = 1": "an index",
-        "k = 0, r = 0, s = 0": "an index",
+        "k = 0, r = 2, s = 1": "an index",
         "k = 1, r = 2, s = 2": "an index",
     },
     "docs/understand.md": {
