@@ -1,10 +1,12 @@
 """README's Python examples run, and print what README says they print."""
 
 import contextlib
+import importlib
 import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
@@ -50,3 +52,21 @@ def test_every_room_is_on_the_map():
     for path in (README.parent / "tinycnn").iterdir():
         if path.suffix in {".py", ".pyx"} and path.name not in inside:
             assert f"(../tinycnn/{path.name})" in text, f"docs/map.md lacks {path.name}"
+
+
+@pytest.mark.parametrize("shade", ["light", "dark"])
+def test_the_picture_is_small_and_what_the_code_draws(shade, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    image_module = pytest.importorskip("PIL.Image")
+    docs = README.parent / "docs"
+    monkeypatch.syspath_prepend(docs / "_ext")
+    for library in ("docutils", "sphinx"):
+        pytest.importorskip(library)
+    importlib.import_module("pictures").draw_for_readme(tmp_path)
+    stored, drawn = (
+        np.asarray(image_module.open(folder / f"what-you-get-{shade}.png").convert("L"), float)
+        for folder in (docs / "_static", tmp_path)
+    )
+    assert (docs / "_static" / f"what-you-get-{shade}.png").stat().st_size < 80_000
+    assert stored.shape == drawn.shape, "run: python docs/_ext/pictures.py"
+    assert np.abs(stored - drawn).mean() < 2, "run: python docs/_ext/pictures.py"
