@@ -46,6 +46,19 @@ def test_the_examples_print_what_readme_says():
     run_and_compare(blocks, expected)
 
 
+def test_commands_are_those_that_are_run():
+    """The first two by .ci/run, the others by the guide's test, in a folder with such photos."""
+    text = README.read_text(encoding="utf-8")
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    assert [block.split("\n")[0] for block in blocks[:2]] == ["$ make train", "$ make test"]
+    run = (README.parent / ".ci" / "run").read_text(encoding="utf-8")
+    assert "\nmake train\nmake test\n" in run
+    guide = (README.parent / "docs" / "your-images.md").read_text(encoding="utf-8")
+    for block in blocks[2:]:
+        for line in block.splitlines():
+            assert line in guide
+
+
 def test_every_room_is_on_the_map():
     text = (README.parent / "docs" / "map.md").read_text(encoding="utf-8")
     inside = {"__init__.py", "__main__.py", "_checks.py", "datasets"}
