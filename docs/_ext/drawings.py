@@ -44,7 +44,7 @@ def grid(
         if (row, column) in marked:
             ax.add_patch(Rectangle(corner, 1, 1, fc=colour, alpha=0.35, lw=0))
         text = format(value, form).replace("-", MINUS)
-        size = 10 if len(text) <= 5 else 8
+        size = 10 if len(text) <= 5 else 7
         ax.text(corner[0] + 0.5, corner[1] + 0.52, text, ha="center", va="center", fontsize=size)
     width = np.atleast_2d(values).shape[1]
     ax.text(left + width / 2, top - 0.25, title, ha="center", va="bottom", fontsize=10)
