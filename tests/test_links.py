@@ -34,7 +34,7 @@ HOSTS = {
 INSECURE = {"ufldl.stanford.edu", "example.invalid"}
 
 MADE = {"_build", "_pictures", "gallery", "golden", "__pycache__", "results"}
-READ = {".md", ".py", ".pyx", ".pxi", ".toml", ".cff", ".css", ".html", ".js"}
+READ = {".md", ".py", ".pyx", ".pxi", ".pxd", ".pyi", ".toml", ".cff", ".css", ".html", ".js"}
 
 URL = re.compile(r"\bhttps?://\w[^\s)>\]\"'`|\\,}]*")
 FENCED = re.compile(r"^(`{3,}).*?^\1[ ]*$", re.MULTILINE | re.DOTALL)
@@ -107,6 +107,17 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
         "none.md",
         "none.png",
     ]
+
+
+NAMED = re.compile(r"`([\w./-]+\.(?:py|pyx|pxi|pxd|pyi|md|toml))`")
+NOT_OURS = {"accuracy-STUDY.md", "latest.md"}  # what a benchmark writes
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    there = {path.name for path in sources()} | NOT_OURS | {"README.md"}
+    for name in NAMED.findall(page.read_text(encoding="utf-8")):
+        assert Path(name).name in there, f"{name_of(page)} names {name}"
 
 
 def test_every_other_place_is_well_formed_and_known() -> None:
