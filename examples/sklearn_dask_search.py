@@ -21,7 +21,7 @@ if __name__ == "__main__":
         {"channels": [(8,), (32,)], "shift": [0, 1]},
         cv=2,
     )
-    client = Client(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    client = Client(n_workers=2, threads_per_worker=1)
     with client, joblib.parallel_config("dask"):
         search.fit(X, y)
     print(f"best of {len(search.cv_results_['params'])}: {search.best_params_}")

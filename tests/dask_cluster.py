@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 
@@ -17,15 +18,17 @@ distributed = pytest.importorskip("distributed")
 def cluster(n_workers: int, *, processes: bool = False) -> Iterator[distributed.Client]:
     """Give a client of a cluster of workers with a thread each, and leave nothing of it behind."""
     before, environment = set(threading.enumerate()), dict(os.environ)
-    arguments = {"threads_per_worker": 1, "dashboard_address": None, "processes": processes}
+    arguments = {"threads_per_worker": 1, "dashboard_address": ":0", "processes": processes}
     with (
+        # Who looks for a lost worker just when it is lost once more would not start it again.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
         distributed.LocalCluster(n_workers=n_workers, **arguments) as local,
         distributed.Client(local) as client,
     ):
         yield client
     os.environ.clear()  # Dask sets OMP_NUM_THREADS for its processes here, too
     os.environ.update(environment)
-    assert all(each.status.name == "closed" for each in distributed.LocalCluster._instances)
+    assert (local.status.name, client.status) == ("closed", "closed")
     assert not started_since(before), f"threads stay: {started_since(before)}"
 
 
@@ -34,7 +37,15 @@ def started_since(before: set[threading.Thread], seconds: float = 5) -> list[str
 
     Dask keeps some threads for the life of the process: those that serialise, and its profiler.
     """
-    kept = ("Profile", "Dask-Offload", "Dask-Callback", "TCP-Executor", "AsyncProcess", "tinycnn-")
+    kept = (
+        "Profile",
+        "Dask-Offload",
+        "Dask-Callback",
+        "TCP-Executor",
+        "AsyncProcess",
+        "tqdm",
+        "tinycnn-",
+    )
     deadline = time.monotonic() + seconds
     while True:
         new = [t.name for t in threading.enumerate() if t not in before]

@@ -24,7 +24,7 @@ from tinycnn.architecture import Architecture, layers_or_blocks
 from tinycnn.fast.engine import FastPath
 from tinycnn.fast.plan import NoPlan
 from tinycnn.functional import softmax
-from tinycnn.inputs import Inputs, as_images, scaling_of, unit_of
+from tinycnn.inputs import Inputs, as_images, moments, scaling_of, unit_of
 from tinycnn.layer import Layer
 from tinycnn.layered import LayeredPath
 from tinycnn.parameters import Parameters
@@ -186,7 +186,9 @@ class CNN:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Derive the rest again."""
         self._architecture, self.class_names = state["_architecture"], state["class_names"]
-        self._set_up(state["_flat"], state["_input_mean"], state["_input_std"])
+        # Pickles whose arrays came in buffers of their own may have them at any address.
+        flat = np.require(state["_flat"], requirements=["C", "A"])
+        self._set_up(flat, state["_input_mean"], state["_input_std"])
 
     @property
     def architecture(self) -> Architecture:
@@ -305,7 +307,7 @@ class CNN:
             weights = as_weights("sample_weight", sample_weight, len(images), "image")
             if not weights.any():
                 raise ValueError("sample_weight: all weights are 0; at least one must be above")
-        mean, std = scaling_of(images, weights)
+        mean, std = scaling_of(*moments(images, weights), images.dtype)
         if not np.isfinite(std).all():
             require_finite("images", images, self._flat.dtype)
         self.set_scaling(mean, std)

@@ -3,6 +3,12 @@
 In the order of use:
 
     predicting.py   predict, predict_proba, features: images anywhere, block by block
+    parts.py        shards: labelled images that stay where they are made
+    crew.py         one question to all shards at a time, and what if a worker is lost
+    survey.py       what shards tell before training: labels, weights; standardize
+    work.py         what a shard does in a step of training
+    fitting.py      fit
+    contract.py     train
 """
 
 try:
@@ -13,6 +19,19 @@ except ImportError as error:
         "tinycnn.dask needs dask and distributed: pip install 'tinycnn[dask]'"
     ) from error
 
+from tinycnn.dask.contract import train
+from tinycnn.dask.fitting import fit
+from tinycnn.dask.parts import Shards, shards
 from tinycnn.dask.predicting import features, predict, predict_proba
+from tinycnn.dask.survey import standardize
 
-__all__ = ["features", "predict", "predict_proba"]
+__all__ = [
+    "Shards",
+    "features",
+    "fit",
+    "predict",
+    "predict_proba",
+    "shards",
+    "standardize",
+    "train",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,7 +169,7 @@ def fit(
     _require_usual_scale(net, images)
     seed = as_seed("seed", seed)
     fraction = as_share("validation_fraction", validation_fraction)
-    validation = _checked_validation(net, validation_data, fraction)
+    validation = checked_validation(net, validation_data, fraction)
     order, validation = _hold_out((images, labels), validation, fraction, seed)
     shape, n_classes = net.architecture.image_shape, net.architecture.n_classes
     task = _Task(
@@ -206,16 +206,30 @@ def fit(
 
 
 def _train(state: TrainingState, task: _Task, n_threads: int) -> None:
-    """Run all epochs that are left; put everything back if training diverges."""
+    """Run all epochs that are left on the images at hand."""
+    gradients = state.net.path.gradients(state.net.flat, n_threads, task.label_smoothing)
+    run_epochs(state, lambda: _run_epoch(state, task, gradients), n_threads)
+
+
+def run_epochs(state: TrainingState, run_epoch: Callable[[], None], n_threads: int) -> None:
+    """Run all epochs that are left; put everything back if training diverges.
+
+    Parameters
+    ----------
+    state : TrainingState
+    run_epoch : callable
+        Updates the network for an epoch, and records its loss and time in the history.
+    n_threads : int
+        For validation.
+    """
     net, callbacks = state.net, state.callbacks
     initial = net.flat.copy(), state.optimizer.state()
     failure: BaseException | None = None
     try:
         _begin(state, initial)
-        gradients = net.path.gradients(net.flat, n_threads, task.label_smoothing)
         while not state.over:
             state.epoch += 1
-            _run_epoch(state, task, gradients)
+            run_epoch()
             _require_convergence(state, initial)
             _validate(state, n_threads)
             answers = [callback.on_epoch_end(state) for callback in callbacks]
@@ -353,9 +367,12 @@ def evaluate(
 
 def _require_usual_scale(net: CNN, images: npt.NDArray[Any]) -> None:
     """Refuse pixels far outside 0..1 where nothing brings them to the scale of the weights."""
-    if net.is_standardized or images.dtype == np.uint8:
-        return
-    mean, std = moments(images)
+    if not net.is_standardized and images.dtype != np.uint8:
+        require_usual_moments(*moments(images))
+
+
+def require_usual_moments(mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]) -> None:
+    """Refuse mean and deviation (C,) of pixels that nobody standardises, if far outside 0..1."""
     rms = float(np.sqrt(np.max(mean**2 + std**2)))
     if rms > LARGEST_RMS:
         raise ValueError(
@@ -384,7 +401,7 @@ def _hold_out(
     return order.astype(np.int64), (images[held_out], labels[held_out])
 
 
-def _checked_validation(
+def checked_validation(
     net: CNN, validation_data: Any, validation_fraction: float
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None:
     """Check a pair of images and labels, if there is one and no fraction beside it."""
