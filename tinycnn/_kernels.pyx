@@ -195,6 +195,7 @@ cdef Kernels kernels = Kernels(
     plane_moments=&plane_moments,
     memory_needs=&memory_needs,
     prepare=&prepare,
+    divide=&divide,
     group_forward=&forward_task,
     chunk_gradient=&chunk_task,
     add_chunks=&add_up_chunks,

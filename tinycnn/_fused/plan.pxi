@@ -245,8 +245,11 @@ cdef class Work:
     cdef Plan plan
     cdef readonly Py_ssize_t n_threads, nbytes
     cdef readonly bint training
+    cdef Network net  # with its tables
+    cdef bint has_tables
     cdef Py_ssize_t slot_bytes
     cdef char* memory
+    cdef char* flat  # (n_parameters,): what the tables were made from
     cdef char* tables
     cdef char* slots
     cdef char* chunks  # (MAX_CHUNKS, n_parameters)
@@ -255,13 +258,15 @@ cdef class Work:
     def __cinit__(self, Plan plan not None, Py_ssize_t n_threads, bint training, /):
         cdef const Network* net = &plan.net
         cdef Py_ssize_t table_bytes = aligned(plan.needs.tables), loss_bytes, chunk_bytes
+        cdef Py_ssize_t flat_bytes = aligned(net.n_parameters * net.item)
         if n_threads < 1:
             raise ValueError(f"needs a thread, got {n_threads}")
         self.plan, self.n_threads, self.training = plan, n_threads, training
+        self.net, self.has_tables = net[0], False
         self.slot_bytes = aligned(plan.needs.training if training else plan.needs.predicting)
         loss_bytes = MAX_CHUNKS * sizeof(double) if training else 0
         chunk_bytes = MAX_CHUNKS * net.n_parameters * net.item if training else 0
-        self.nbytes = ALIGNMENT + table_bytes + n_threads * self.slot_bytes
+        self.nbytes = ALIGNMENT + flat_bytes + table_bytes + n_threads * self.slot_bytes
         self.nbytes += loss_bytes + chunk_bytes
         # Zeros in training: what stands behind the last filter is multiplied too, though nobody
         # reads the product, and what was there before might be subnormal numbers, which are slow.
@@ -270,7 +275,8 @@ cdef class Work:
         )
         if self.memory == NULL:
             raise MemoryError(f"no {self.nbytes} bytes of work space")
-        self.tables = first_aligned(self.memory)
+        self.flat = first_aligned(self.memory)
+        self.tables = self.flat + flat_bytes
         self.slots = self.tables + table_bytes
         self.losses = <double*> (self.slots + n_threads * self.slot_bytes)
         self.chunks = <char*> self.losses + loss_bytes
@@ -281,9 +287,18 @@ cdef class Work:
     cdef void enter(self, Job* job) noexcept:
         """Tell a job its network, and where to work."""
         memset(job, 0, sizeof(Job))
-        job.net = self.plan.net
+        job.net = &self.net
         job.n_run = job.net.n_operations
-        job.tables, job.slots, job.slot_bytes = self.tables, self.slots, self.slot_bytes
+        job.slots, job.slot_bytes = self.slots, self.slot_bytes
+
+    cdef void make_tables(self, Job* job) noexcept nogil:
+        """Make the tables from a job's parameters, unless the last ones were made from the same."""
+        cdef Py_ssize_t n_bytes = self.net.n_parameters * self.net.item
+        if not self.has_tables or memcmp(self.flat, job.flat, n_bytes) != 0:
+            memcpy(self.flat, job.flat, n_bytes)
+            self.plan.kernels.prepare(&self.net, self.flat, self.tables)
+            self.has_tables = True
+        self.plan.kernels.divide(job)
 
     cdef int enter_gradient(self, Job* job, gradient) except -1:
         """Tell a job where its gradient is to go."""
@@ -296,7 +311,7 @@ cdef class Work:
 
     cdef void add_gradients(self, Job* job, Pool pool) noexcept nogil:
         """Compute the gradients of a job's images, chunk by chunk, and their sum."""
-        self.plan.kernels.prepare(job)
+        self.make_tables(job)
         job.out = self.chunks if job.n_chunks > 1 else job.gradient
         pool.run(self.plan.kernels.chunk_gradient, job, job.n_chunks, self.n_threads)
         if job.n_chunks > 1:

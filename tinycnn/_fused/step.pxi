@@ -152,7 +152,7 @@ cdef double group_gradient(
             fill_zero(<real*> slot.dw[i], dweight_size(op))
             fill_zero(<real*> slot.dbias[i], padded_filters(op) * L)
     if job.kept != NULL:
-        lay_out_kept(&job.net, slot, job.kept + first * job.kept_bytes)
+        lay_out_kept(job.net, slot, job.kept + first * job.kept_bytes)
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
@@ -184,7 +184,7 @@ cdef void chunk_gradient(
     cdef real* gradient
     cdef double* total
     cdef double loss = 0
-    lay_out_slot(&job.net, &slot, job.slots + slot_number * job.slot_bytes, True)
+    lay_out_slot(job.net, &slot, job.slots + slot_number * job.slot_bytes, True)
     if job.kept == NULL:
         # The logits become their gradients where they stand.
         slot.d[last], slot.d_step[last] = slot.x[last], slot.x_step[last]
@@ -229,7 +229,7 @@ cdef void write_outputs(
     with the logits in NumPy does so a class at a time.
     """
     cdef Py_ssize_t L = LANES, i, l
-    cdef Py_ssize_t n = input_bytes(&job.net, job.n_run) // VECTOR_BYTES
+    cdef Py_ssize_t n = input_bytes(job.net, job.n_run) // VECTOR_BYTES
     if job.kept != NULL:
         for i in range(n):
             memcpy(out + i * job.count + first, values + i * L, count * sizeof(real))
@@ -246,9 +246,9 @@ cdef void group_forward(
     cdef Slot slot
     cdef Py_ssize_t L = LANES, first = first_lane_block(job, group)
     cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, start, count
-    lay_out_slot(&job.net, &slot, job.slots + slot_number * job.slot_bytes, False)
+    lay_out_slot(job.net, &slot, job.slots + slot_number * job.slot_bytes, False)
     if job.kept != NULL:
-        lay_out_kept(&job.net, &slot, job.kept + first * job.kept_bytes)
+        lay_out_kept(job.net, &slot, job.kept + first * job.kept_bytes)
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
@@ -261,15 +261,14 @@ cdef void group_forward(
 # What the table has.
 
 
-cdef void prepare(Job* job) noexcept nogil:
-    """Divide the images, and bring the parameters into the form in which the kernels want them."""
+cdef void prepare(Network* net, const void* flat, char* tables) noexcept nogil:
+    """Bring the parameters into the form in which the kernels want them, in tables."""
     cdef Prepared* op
     cdef Py_ssize_t i
-    divide(job)
-    lay_out_tables(&job.net, job.tables)
-    for i in range(job.net.n_operations):
-        op = &job.net.operations[i]
-        operations[op.op.kind].prepare(op, <const real*> job.flat)
+    lay_out_tables(net, tables)
+    for i in range(net.n_operations):
+        op = &net.operations[i]
+        operations[op.op.kind].prepare(op, <const real*> flat)
 
 
 cdef void chunk_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
