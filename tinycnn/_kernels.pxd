@@ -48,6 +48,7 @@ cdef struct Prepared:
     void* biases  # (K,), 0 behind the last filter, or output
     # Of a block.
     int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
+    int64_t* seen  # the same of one image's channel: see `single.pxi`
     double largest_weight
     double largest_bias
     void* u  # the filters for Winograd: see `winograd.pxi`,

@@ -268,11 +268,9 @@ cdef class Work:
         chunk_bytes = MAX_CHUNKS * net.n_parameters * net.item if training else 0
         self.nbytes = ALIGNMENT + flat_bytes + table_bytes + n_threads * self.slot_bytes
         self.nbytes += loss_bytes + chunk_bytes
-        # Zeros in training: what stands behind the last filter is multiplied too, though nobody
-        # reads the product, and what was there before might be subnormal numbers, which are slow.
-        self.memory = <char*> (
-            PyMem_Calloc(self.nbytes, 1) if training else PyMem_Malloc(self.nbytes)
-        )
+        # Zeros: borders of maps stay as they are; and what stands behind the last filter is
+        # multiplied too, though nobody reads the product: subnormal numbers would be slow.
+        self.memory = <char*> PyMem_Calloc(self.nbytes, 1)
         if self.memory == NULL:
             raise MemoryError(f"no {self.nbytes} bytes of work space")
         self.flat = first_aligned(self.memory)
