@@ -63,7 +63,9 @@ class Plan:
 
 @final
 class Images:
-    def __new__(cls, pixels: _Bytes, kind: int, scale: _Doubles, shift: _Doubles, /) -> Self: ...
+    def __new__(
+        cls, pixels: npt.NDArray[Any], kind: int, scale: _Doubles, shift: _Doubles, /
+    ) -> Self: ...
 
 @final
 class Examples:

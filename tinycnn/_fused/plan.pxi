@@ -128,51 +128,60 @@ cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
     return 0
 
 
+cdef inline Py_ssize_t pixel_bytes(int kind) noexcept nogil:
+    if kind == BYTES:
+        return 1
+    return sizeof(float) if kind == FLOATS else sizeof(double)
+
+
 @final
 cdef class Images:
     """Images as the kernels read them.
 
     Parameters
     ----------
-    pixels : bytes of all images
-        As an array of uint8, C-contiguous.
+    pixels : array
+        Of all images, C-contiguous; nobody may resize it meanwhile.
     kind : int
         PixelKind of the pixels.
     scale, shift : (C,)
         The network sees ``pixel * scale + shift``, channel by channel.
     """
 
-    cdef const uint8_t[::1] pixels
-    cdef const double[::1] scale
-    cdef const double[::1] shift
+    cdef Py_buffer pixels
+    cdef object kept  # whom the numbers belong to
+    cdef const double* scale
+    cdef const double* shift
+    cdef Py_ssize_t n_channels
     cdef int kind
 
-    def __cinit__(
-        self, const uint8_t[::1] pixels not None, int kind, const double[::1] scale not None,
-        const double[::1] shift not None, /
-    ):
-        if kind not in (BYTES, FLOATS, DOUBLES) or scale.shape[0] != shift.shape[0]:
-            raise ValueError(f"pixels of kind {kind}, {len(scale)} scales, {len(shift)} shifts")
-        self.pixels, self.kind, self.scale, self.shift = pixels, kind, scale, shift
+    def __cinit__(self, pixels, int kind, scale, shift, /):
+        self.n_channels, self.kind, self.kept = len(scale), kind, (scale, shift)
+        self.scale = <const double*> floats_of(scale, self.n_channels, sizeof(double), 0)
+        self.shift = <const double*> floats_of(shift, self.n_channels, sizeof(double), 0)
+        PyObject_GetBuffer(pixels, &self.pixels, PyBUF_ND)
+        if kind not in (BYTES, FLOATS, DOUBLES) or self.pixels.itemsize != pixel_bytes(kind):
+            raise ValueError(f"pixels of kind {kind} of {self.pixels.itemsize} bytes")
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.pixels)
 
     cdef Py_ssize_t enter(self, Job* job) except -1:
         """Tell a job where the images are; return how many they are."""
         cdef const Operation* op = &job.net.operations[0].op
         cdef ImageFields* fields = &job.images
-        cdef Py_ssize_t c, n, pixel = 1, size = op.C * op.inner_H * op.inner_W
-        if self.kind != BYTES:
-            pixel = sizeof(float) if self.kind == FLOATS else sizeof(double)
-        n = self.pixels.shape[0] // (pixel * size)
-        if self.pixels.shape[0] != n * pixel * size or self.scale.shape[0] != op.C or n == 0:
+        cdef Py_ssize_t c, size = op.C * op.inner_H * op.inner_W * pixel_bytes(self.kind)
+        cdef Py_ssize_t n = self.pixels.len // size
+        if self.pixels.len != n * size or self.n_channels != op.C or n == 0:
             raise ValueError(
-                f"{self.pixels.shape[0]} bytes are no images of {op.C} channels of {op.inner_H} x "
-                f"{op.inner_W} pixels of {pixel} bytes"
+                f"{self.pixels.len} bytes are no images of {op.C} channels of {op.inner_H} x "
+                f"{op.inner_W} pixels of {pixel_bytes(self.kind)} bytes"
             )
-        fields.pixels = &self.pixels[0]
+        fields.pixels = self.pixels.buf
         fields.order = NULL
         fields.moves = NULL
-        fields.scale = &self.scale[0]
-        fields.shift = &self.shift[0]
+        fields.scale = self.scale
+        fields.shift = self.shift
         fields.kind = <PixelKind> self.kind
         fields.bound = 0
         for c in range(op.C):

@@ -27,15 +27,15 @@ cdef inline Py_ssize_t window_vectors(const Prepared* block) noexcept nogil:
 
 
 cdef inline Py_ssize_t single_size(const Prepared* op) noexcept nogil:
-    """Values that the input of an operation takes; of a block, windows read beyond the last row."""
+    """Values that the input of an operation takes: vectors reach beyond the last row."""
     if op.op.kind != BLOCK:
-        return round_up(op.T, LANES)
+        return round_up(op.T, LANES) + LANES
     return 4 * op.op.C * phase_size(op) + phase_columns(op) + LANES
 
 
 cdef inline Py_ssize_t window_size(const Prepared* block) noexcept nogil:
     """Values that the windows of all filters of a block take, or a row on its way into maps."""
-    return max(block.op.K * window_vectors(block) * LANES, block.op.inner_W)
+    return max((block.op.K * window_vectors(block) + 1) * LANES, block.op.inner_W)
 
 
 cdef void fill_seen(Prepared* block) noexcept nogil:
@@ -143,28 +143,31 @@ cdef void put_row(
     const Prepared* block, Py_ssize_t c, Py_ssize_t h, const real* row, real* x
 ) noexcept nogil:
     """Put row h of map c of a block's input into its phases, within the border."""
-    cdef Py_ssize_t y = h + block.op.top, odd, w
+    cdef Py_ssize_t y = h + block.op.top, left = block.op.left, odd, first, phase, i
     cdef real[:, :, ::1] maps = view3(x, 4 * block.op.C, phase_rows(block), phase_columns(block))
     for odd in range(2):
-        w = (odd + block.op.left) % 2
-        while w < block.op.inner_W:
-            maps[4 * c + y % 2 * 2 + odd, y // 2, (w + block.op.left) // 2] = row[w]
-            w += 2
+        first = (odd + left) % 2
+        phase = 4 * c + y % 2 * 2 + odd
+        for i in range(tiles_of(2, block.op.inner_W - first)):
+            maps[phase, y // 2, (first + left) // 2 + i] = row[2 * i + first]
 
 
 cdef void put_maps(
     const Prepared* block, const Prepared* next_op, const real[:, ::1] pooled, real* x
 ) noexcept nogil:
     """Put pooled (K, windows) of a block to where the next operation wants them."""
-    cdef Py_ssize_t k, p, P = block.op.P, Q = block.op.Q
+    cdef Py_ssize_t k, p, i, P = block.op.P, Q = block.op.Q
+    cdef const real* row
     for k in range(pooled.shape[0]):
         for p in range(P):
+            row = &pooled[k, p * phase_columns(block)]
             if next_op.op.kind == BLOCK:
-                put_row(next_op, k, p, &pooled[k, p * phase_columns(block)], x)
-            else:
-                memcpy(
-                    x + (k * P + p) * Q, &pooled[k, p * phase_columns(block)], Q * sizeof(real)
-                )
+                put_row(next_op, k, p, row, x)
+                continue
+            # Whole vectors: what is beyond the end of a row is overwritten by the next one.
+            for i in range(tiles_of(LANES, Q)):
+                (<loose*> (x + i * LANES))[0] = (<const loose*> (row + i * LANES))[0]
+            x += Q
 
 
 cdef void block_single(const Prepared* block, Slot* slot) noexcept nogil:
