@@ -120,8 +120,8 @@ cdef Py_ssize_t lay_out_tables(Network* net, char* memory) noexcept nogil:
         op = &net.operations[i]
         if op.op.kind != BLOCK:
             # Vectors of outputs reach beyond the last one.
-            op.filters = take(&end, round_up(op.op.K, OUTPUTS) * op.T * item)
-            op.biases = take(&end, round_up(op.op.K, OUTPUTS) * item + VECTOR_BYTES)
+            op.filters = take(&end, round_up(op.op.K, OUTPUTS) * op.T * item + VECTOR_BYTES)
+            op.biases = take(&end, round_up(op.op.K, OUTPUTS) * item)
             continue
         op.tap = <int64_t*> take(&end, padded_taps(op) * sizeof(int64_t))
         op.seen = <int64_t*> take(&end, (op.op.R + 1) * (op.op.S + 1) * sizeof(int64_t))

@@ -182,25 +182,45 @@ cdef void block_single(const Prepared* block, Slot* slot) noexcept nogil:
     put_maps(block, block + 1, pooled, <real*> slot.single[block.index + 1])
 
 
+cdef inline void pieces_tile(
+    int n, const real* x, Py_ssize_t length, const real* w, vec* total
+) noexcept nogil:
+    """total[10 outputs as lanes] += the sums of w[n, length, 10] * x[n, length], one by one."""
+    cdef int p, i, vectors = <int> tiles_of(LANES, OUTPUTS)
+    cdef Py_ssize_t f
+    cdef vec value
+    cdef vec sums[PIECES * OUTPUTS]
+    for i in range(n * vectors):
+        sums[i] = splat(0)
+    for f in range(length):
+        for p in range(n):
+            value = splat(x[p * length + f])
+            for i in range(vectors):
+                sums[p * vectors + i] += (
+                    (<const loose*> (w + (p * length + f) * OUTPUTS + i * LANES))[0] * value
+                )
+    for p in range(n):
+        for i in range(vectors):
+            total[i] += sums[p * vectors + i]
+
+
 cdef void linear_single(const Prepared* linear, Slot* slot) noexcept nogil:
     """The operation LINEAR, of one image: outputs are the lanes."""
-    cdef Py_ssize_t M = linear.op.K, F = linear.T, tile, m, f
+    cdef Py_ssize_t M = linear.op.K, F = linear.T, tile, m, f, length = F // pieces_of(F)
     cdef const real* x = <const real*> slot.single[linear.index]
     cdef const real* w = <const real*> linear.filters
     cdef real[::1] out = view1(slot.single[linear.index + 1], M)
-    cdef vec value
-    cdef vec sums[OUTPUTS]
-    cdef int i
+    cdef vec total[OUTPUTS]
     for tile in range(tiles_of(OUTPUTS, M)):
         m = tile * OUTPUTS
-        for i in range(<int> tiles_of(LANES, OUTPUTS)):
-            sums[i] = (<const loose*> (<const real*> linear.biases + m + i * LANES))[0]
-        for f in range(F):
-            value = splat(x[f])
-            for i in range(<int> tiles_of(LANES, OUTPUTS)):
-                sums[i] += (<const loose*> (w + i * LANES))[0] * value
-            w += OUTPUTS
-        memcpy(&out[m], sums, min(<Py_ssize_t> OUTPUTS, M - m) * sizeof(real))
+        memcpy(total, <const real*> linear.biases + m, OUTPUTS * sizeof(real))
+        f = 0
+        while f < length * pieces_of(F):
+            pieces_tile(PIECES, x + f, length, w + f * OUTPUTS, total)
+            f += PIECES * length
+        pieces_tile(1, x + f, F - f, w + f * OUTPUTS, total)
+        memcpy(&out[m], total, min(<Py_ssize_t> OUTPUTS, M - m) * sizeof(real))
+        w += F * OUTPUTS
 
 
 cdef void linear_relu_single(const Prepared* linear, Slot* slot) noexcept nogil:
