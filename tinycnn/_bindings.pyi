@@ -1,6 +1,6 @@
 """Types of what calls the compiled kernels; `_bindings.pyx` documents it."""
 
-from typing import Self, final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
