@@ -1,9 +1,9 @@
 """The linear layers, in lane blocks: values (F, L) -> outputs (M, L).
 
 Weights stand in tiles of 10 outputs, (M / 10, F, 10), for both directions: ten sums forward, ten
-gradients backward. An output is the sum of its bias, of the sums over four pieces of the features,
-or a multiple of four, and of that over what is left: short sums have smaller errors, and who has one
-image alone computes four at once.
+gradients backward. An output is the sum of its bias, of the sums over four pieces of the features
+(or a multiple of four), and of the sum over what is left: short sums have smaller errors, and for
+one image alone, four are computed at once.
 """
 
 cdef enum:

@@ -6,7 +6,8 @@ room for its arrays in `memory.pxi`.
 
 # prepare: bring parameters into the form in which the kernels want them. forward and backward: one
 # lane block, the b-th of a group, between the arrays of a slot; backward moves `slot.dout` from the
-# gradient of the output to that of the input. single: forward, of one image. collect: the parameters' gradients of n lane blocks.
+# gradient of the output to that of the input. single: forward, of one image by itself. collect: the
+# parameters' gradients of n lane blocks.
 cdef struct Steps:
     void (*prepare)(Prepared*, const real* flat) noexcept nogil
     void (*forward)(const Prepared*, Slot*, Py_ssize_t b) noexcept nogil
