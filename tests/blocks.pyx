@@ -16,6 +16,7 @@ include "_fused/pack.pxi"
 include "_fused/conv.pxi"
 include "_fused/winograd.pxi"
 include "_fused/linear.pxi"
+include "_fused/single.pxi"
 include "_fused/loss.pxi"
 include "_fused/first.pxi"
 include "_fused/later.pxi"
@@ -60,9 +61,10 @@ cdef class Block:
         biases = aligned(padded_filters(block))
         u, u_back = aligned(tiles_of(4, K), 16, C, 4), aligned(tiles_of(4, C), 16, K, 4)
         frames = aligned(K * frame_size(block))
-        self.kept = tap, filters, biases, u, u_back, frames
-        cdef int64_t[::1] taps = tap
-        block.tap = &taps[0]
+        seen = aligned((R + 1) * (S + 1), dtype=np.int64)
+        self.kept = tap, filters, biases, u, u_back, frames, seen
+        cdef int64_t[::1] taps = tap, places = seen
+        block.tap, block.seen = &taps[0], &places[0]
         block.filters, block.biases = address(filters), address(biases)
         block.u, block.u_back = address(u.ravel()), address(u_back.ravel())
         block.frames = address(frames)
@@ -79,6 +81,7 @@ cdef class Block:
         # The gradient of the pooled values stands in maps without a border.
         block.op.top = block.op.left = 0
         block.op.inner_H, block.op.inner_W = H, W
+        fill_seen(block)
 
     def direct(self, careful):
         """Fill pooled and winner."""
@@ -90,6 +93,28 @@ cdef class Block:
         winograd_forward(
             self.x, self.kept[3], self.kept[2], <vec*> &planes[0, 0, 0, 0], self.pooled, self.winner
         )
+
+    def alone(self, l, way):
+        """Return the pooled values of image l by itself: "direct", "careful" or "winograd"."""
+        cdef const Prepared* block = &self.block
+        cdef Prepared next_one
+        cdef Images how
+        cdef double[::1] scale = np.ones(block.op.C), shift = np.zeros(block.op.C)
+        cdef double[::1] image = np.ascontiguousarray(self.x[..., l], np.float64).ravel()
+        cdef real[::1] maps = aligned(single_size(block)), windows = aligned(window_size(block))
+        cdef real[::1] out = aligned(self.pooled[..., 0].size + L)
+        cdef real[:, ::1] pooled = view2(&windows[0], block.op.K, window_vectors(block) * L)
+        cdef real[:, :, :, ::1] planes = self.planes
+        memset(&next_one, 0, sizeof(Prepared))
+        next_one.op.kind = LINEAR
+        how.scale, how.shift = &scale[0], &shift[0]
+        pack_single(&image[0], &how, block, &windows[0], &maps[0])
+        if way == "winograd":
+            windows_winograd(block, &maps[0], <vec*> &planes[0, 0, 0, 0], pooled)
+        else:
+            windows_direct(way == "careful", block, &maps[0], pooled)
+        put_maps(block, &next_one, pooled, &out[0])
+        return np.asarray(out)[:-L].reshape(self.pooled.shape[:3])
 
     def first(self, selecting):
         """Return dweight and dbias, given winner and d, as of the first block."""
@@ -154,21 +179,25 @@ cdef class Block:
 
 
 def linear(real[:, :, ::1] x, weight, bias, real[:, :, ::1] dout):
-    """x (n, F, L), dout (n, M, L) -> outputs, dx, dweight."""
+    """x (n, F, L), dout (n, M, L) -> outputs, dx, dweight; outputs (M,) of the first lane alone."""
     cdef Prepared row
+    cdef Slot slot
     cdef Py_ssize_t n = x.shape[0], F = x.shape[1], M = dout.shape[1], b
     cdef real[::1] flat = np.concatenate([weight.ravel(), bias])
     cdef real[:, :, ::1] dx = aligned(n, F, L)
-    tiles, biases = aligned(tiles_of(10, M), F, 10), aligned(round_up(M, 10))
+    tiles, biases = aligned(round_up(M, 10) * F + L), aligned(round_up(M, 10))
     out, dweight = aligned(n, M, L), aligned(M, F)
     row.op.K, row.T, row.op.weight_at, row.op.bias_at = M, F, 0, M * F
-    row.filters, row.biases = address(tiles.ravel()), address(biases)
+    row.filters, row.biases, row.index = address(tiles), address(biases), 0
     fill_linear(&row, &flat[0])
     for b in range(n):
-        linear_outputs(x[b], tiles, biases, out[b])
+        linear_outputs(x[b], tiles[:-L].reshape(-1, F, 10), biases, out[b])
         linear_dx(&row, <const vec*> &dout[b, 0, 0], 0, F, <vec*> &dx[b, 0, 0])
     linear_dweight(x, dout, dweight)
-    return out, np.asarray(dx), dweight
+    image, alone = np.ascontiguousarray(np.asarray(x)[0, :, 0]), aligned(M)
+    slot.single[0], slot.single[1] = <char*> address(image), <char*> address(alone)
+    linear_single(&row, &slot)
+    return out, np.asarray(dx), dweight, alone
 
 
 def loss(real[:, ::1] logits, const int64_t[::1] labels, double smoothing, Py_ssize_t count):

@@ -140,6 +140,10 @@ def test_it_computes_what_the_layers_compute(rng, name, pixel, dtype):
     np.testing.assert_array_equal(fast.logits(flat, inputs, 1)[0], logits)
     features, expected = fast.features(flat, inputs, 1)[0], layered.features(flat, inputs)[0]
     assert relative_error(features, expected) < TOLERANCE[dtype]
+    for n in (1, 3):  # few images, each by itself, have the bits that they have among others
+        some = inputs._replace(images=inputs.images[-n:])
+        np.testing.assert_array_equal(fast.logits(flat, some, 1)[0], logits[-n:])
+        np.testing.assert_array_equal(fast.features(flat, some, 1)[0], features[-n:])
 
     dlogits = rng.normal(size=logits.shape).astype(dtype)
     expected = layered.backward(dlogits, layered_state)
@@ -638,6 +642,9 @@ def test_nan_and_infinities_spread_as_in_the_layers(rng, where, value, dtype, pa
     rest = np.isfinite(expected)
     np.testing.assert_allclose(actual[rest], expected[rest], rtol=1e-4)
     np.testing.assert_array_equal(fast.forward(flat, as_inputs(images), 2)[0], actual)
+    alone, all_finite = fast.logits(flat, as_inputs(images[3:4]))
+    assert all_finite == (where != "image")
+    np.testing.assert_array_equal(alone, actual[3:4])
 
 
 def test_overflow_on_the_way_is_nan_like_in_the_layers(rng):
@@ -648,6 +655,18 @@ def test_overflow_on_the_way_is_nan_like_in_the_layers(rng):
     with np.errstate(all="ignore"):
         expected, _ = layered.forward(flat, inputs)
     np.testing.assert_array_equal(np.isnan(fast.logits(flat, inputs)[0]), np.isnan(expected))
+    alone = fast.logits(flat, inputs._replace(images=inputs.images[:1]))[0]
+    np.testing.assert_array_equal(np.isnan(alone), np.isnan(expected[:1]))
+
+
+def test_parameters_may_change_from_one_prediction_to_the_next(rng):
+    fast, layered = small_paths("float64", (1, 14, 14), (4, 5))
+    inputs = as_inputs(rng.random((1, 1, 14, 14)))
+    flat = draw_flat(rng, fast)
+    for i in (0, len(flat) // 2, -1):
+        flat[i] += 1
+        expected = layered.forward(flat, inputs)[0]
+        assert relative_error(fast.logits(flat, inputs)[0], expected) < 1e-12
 
 
 def test_gradients_next_to_the_subnormal_numbers_count_as_none(rng):

@@ -48,6 +48,7 @@ cdef struct Prepared:
     void* biases  # (K,), 0 behind the last filter, or output
     # Of a block.
     int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
+    int64_t* seen  # the same of one image's channel: see `single.pxi`
     double largest_weight
     double largest_bias
     void* u  # the filters for Winograd: see `winograd.pxi`,
@@ -79,15 +80,14 @@ cdef struct Loss:
 # What one call of the fast path works on, or one batch after the other. Parameters, gradients and
 # logits are floats of `net.item` bytes.
 cdef struct Job:
-    Network net
+    const Network* net  # with its tables
     const void* flat  # the parameters
     Images images
     Loss loss
     Py_ssize_t first, count  # of the images
     Py_ssize_t most_chunks
-    Py_ssize_t lane_blocks, n_groups, n_chunks  # how `prepare` divides the images
+    Py_ssize_t lane_blocks, n_groups, n_chunks  # how `divide` cuts the images
     Py_ssize_t n_run  # operations whose outputs are asked for; forward only
-    char* tables
     char* slots
     Py_ssize_t slot_bytes
     char* kept  # what backward needs of forward, a lane block after the other; or NULL
@@ -175,7 +175,8 @@ cdef struct Kernels:
         const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares
     ) noexcept nogil
     void (*memory_needs)(Network* net, Needs* needs) noexcept nogil
-    void (*prepare)(Job* job) noexcept nogil
+    void (*prepare)(Network* net, const void* flat, char* tables) noexcept nogil
+    void (*divide)(Job* job) noexcept nogil
     TaskFunction group_forward  # n_groups tasks
     TaskFunction chunk_gradient  # n_chunks tasks
     void (*add_chunks)(Job* job) noexcept nogil

@@ -174,6 +174,7 @@ include "_fused/moments.pxi"
 include "_fused/conv.pxi"
 include "_fused/winograd.pxi"
 include "_fused/linear.pxi"
+include "_fused/single.pxi"
 include "_fused/loss.pxi"
 include "_fused/first.pxi"
 include "_fused/later.pxi"
@@ -195,6 +196,7 @@ cdef Kernels kernels = Kernels(
     plane_moments=&plane_moments,
     memory_needs=&memory_needs,
     prepare=&prepare,
+    divide=&divide,
     group_forward=&forward_task,
     chunk_gradient=&chunk_task,
     add_chunks=&add_up_chunks,

@@ -121,7 +121,7 @@ def as_images(name: str, images: npt.ArrayLike, image_shape: tuple[int, ...]) ->
             f"{name}: this network takes images of shape {image_shape} (C, H, W), got "
             f"{array.shape[1:]}"
         )
-    if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+    if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.uint16):
         raise TypeError(
             f"{name}: dtype {array.dtype} is neither bytes (uint8, 0..255), uint16 nor floats; "
             f"convert with {name}.astype('uint8'), or .astype('float32') for values as they are"

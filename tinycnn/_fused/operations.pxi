@@ -6,10 +6,12 @@ room for its arrays in `memory.pxi`.
 
 # prepare: bring parameters into the form in which the kernels want them. forward and backward: one
 # lane block, the b-th of a group, between the arrays of a slot; backward moves `slot.dout` from the
-# gradient of the output to that of the input. collect: the parameters' gradients of n lane blocks.
+# gradient of the output to that of the input. single: forward, of one image by itself. collect: the
+# parameters' gradients of n lane blocks.
 cdef struct Steps:
     void (*prepare)(Prepared*, const real* flat) noexcept nogil
     void (*forward)(const Prepared*, Slot*, Py_ssize_t b) noexcept nogil
+    void (*single)(const Prepared*, Slot*) noexcept nogil
     void (*backward)(const Prepared*, Slot*, Py_ssize_t b) noexcept nogil
     void (*collect)(const Prepared*, Slot*, Py_ssize_t n, real* gradient) noexcept nogil
 
@@ -19,6 +21,7 @@ cdef Steps operations[N_KINDS]
 cdef void block_prepare(Prepared* block, const real* flat) noexcept nogil:
     cdef const Operation* op = &block.op
     fill_taps(block)
+    fill_seen(block)
     fill_filters(block, flat)
     if by_winograd(block):
         winograd_weights(
@@ -70,14 +73,14 @@ cdef void block_collect(
 
 
 operations[BLOCK] = Steps(
-    prepare=&block_prepare, forward=&block_forward, backward=&block_backward,
-    collect=&block_collect
+    prepare=&block_prepare, forward=&block_forward, single=&block_single,
+    backward=&block_backward, collect=&block_collect
 )
 operations[LINEAR] = Steps(
-    prepare=&fill_linear, forward=&linear_forward, backward=&linear_backward,
-    collect=&linear_collect
+    prepare=&fill_linear, forward=&linear_forward, single=&linear_single,
+    backward=&linear_backward, collect=&linear_collect
 )
 operations[LINEAR_RELU] = Steps(
-    prepare=&fill_linear, forward=&linear_relu_forward, backward=&linear_relu_backward,
-    collect=&linear_collect
+    prepare=&fill_linear, forward=&linear_relu_forward, single=&linear_relu_single,
+    backward=&linear_relu_backward, collect=&linear_collect
 )

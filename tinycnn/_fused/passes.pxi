@@ -30,7 +30,7 @@ cdef bint run_outputs(
     job.n_run = n_run
     job.out = floats_of(out, job.count * width, plan.item, PyBUF_WRITABLE)
     with nogil:
-        plan.kernels.prepare(&job)
+        work.make_tables(&job)
         pool.run(plan.kernels.group_forward, &job, job.n_groups, work.n_threads)
     return job.all_finite
 
@@ -102,7 +102,7 @@ def forward(
         raise ValueError(f"the state is one of {state.n_images} images, or of another plan")
     job.out = floats_of(out, state.n_images * plan.n_classes, plan.item, PyBUF_WRITABLE)
     with nogil:
-        plan.kernels.prepare(&job)
+        work.make_tables(&job)
         pool.run(plan.kernels.group_forward, &job, job.n_groups, work.n_threads)
     state.filled = True
     return job.all_finite
