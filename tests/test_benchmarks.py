@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # last: the benchmarks are no package that is installed
 
-from benchmarks import accuracy, compare, index, plots, report, run  # noqa: E402
+from benchmarks import accuracy, compare, index, plots, report, run, steps  # noqa: E402
 from benchmarks.experiments import Ratio, every_experiment  # noqa: E402
 from benchmarks.kinds import RESULTS, cpu_kind  # noqa: E402
 from benchmarks.measure import FailedError, interleave, ratios, sgemm_share  # noqa: E402
@@ -231,13 +231,16 @@ def test_a_kind_of_cpu_has_a_name(vendor, numbers, name, flags, kind):
 
 def test_results_of_another_kind_are_not_overwritten(tmp_path, capsys):
     other = {"machine": {"cpu_kind": "intel-4004"}}
-    for name in ("latest.json", "accuracy-mnist.json"):
+    names = ("latest.json", "accuracy-mnist.json", "steps.json")
+    for name in names:
         (tmp_path / name).write_text(json.dumps(other))
     with pytest.raises(SystemExit):
         run.main(["--only", EPOCH, "--output", str(tmp_path)])
     with pytest.raises(SystemExit):
         accuracy.main(["mnist", "data", "--output", str(tmp_path)])
-    assert capsys.readouterr().err.count("was measured on intel-4004") == 2
+    with pytest.raises(SystemExit):
+        steps.main(["--output", str(tmp_path)])
+    assert capsys.readouterr().err.count("was measured on intel-4004") == len(names)
     report.require_same_kind(tmp_path / "latest.json", "intel-4004")
 
 
@@ -249,6 +252,34 @@ def test_results_go_to_the_folder_of_the_kind_and_the_index_lists_them():
         assert json.loads(path.read_text())["machine"]["cpu_kind"] == path.parent.name
     assert results
     assert (RESULTS / index.PAGE).read_text() == index.index_text(RESULTS)
+
+
+def test_scikit_learn_s_estimators_keep_to_their_kind_too(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("sklearn")
+    from benchmarks import sklearn_estimators
+
+    assert sklearn_estimators.parse(["digits"]).output == RESULTS / cpu_kind()
+    (tmp_path / "sklearn-digits.json").write_text('{"machine": {"cpu_kind": "intel-4004"}}')
+    with pytest.raises(SystemExit):
+        sklearn_estimators.main(["digits", "--output", str(tmp_path)])
+    assert "was measured on intel-4004" in capsys.readouterr().err
+    row = sklearn_estimators.Row("SVC()", "shuffled folds", [90.0, 92.0], [1.0, 1.0], [2.0, 2.0])
+    monkeypatch.setattr(sklearn_estimators, "digits", lambda seeds: [row])
+    monkeypatch.setattr(sklearn_estimators, "cpu_kind", lambda: "intel-4004")
+    assert sklearn_estimators.main(["digits", "--output", str(tmp_path)]) == 0
+    page = (tmp_path / "sklearn-digits.md").read_text()
+    assert f"{cpu_kind()} (" in page
+    assert "| SVC() | shuffled folds | 91.00 | 90.00, 92.00 | 1.0 | 2.0 |" in page
+    results = json.loads((tmp_path / "sklearn-digits.json").read_text())
+    assert results["rows"][0]["accuracies"] == [90.0, 92.0]
+
+
+def test_all_ratios_stand_in_one_table(small_run):
+    results, _, folder = small_run
+    (outcome,) = results["experiments"]
+    row = f"| {outcome['title']} | share of sgemm's rate | {outcome['sgemm']['fraction']:.2f} |"
+    assert row in (folder / "latest.md").read_text()
+    assert "## All ratios" not in report.markdown({**results, "experiments": []})
 
 
 def test_networks_for_commits_before_layers():
