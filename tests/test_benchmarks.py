@@ -29,6 +29,7 @@ from benchmarks.workloads import (  # noqa: E402
     make_images,
     store_data,
 )
+from tinycnn import Views  # noqa: E402
 
 EPOCH = "epoch-8f3x3-b128"
 
@@ -320,16 +321,23 @@ def test_a_study_of_accuracy_over_seeds(tmp_path, rng, monkeypatch):
     images[labels == 1, :4] += 150
     write_idx(tmp_path / "train-images-idx3-ubyte", images)
     write_idx(tmp_path / "train-labels-idx1-ubyte", labels)
-    study = Study("Halves", (Recipe((4,), 3, 5, 0.05, flip=True),), n_seeds=3, test_images=20)
+    recipes = (
+        Recipe((4,), 3, 5, 0.05, flip=True),
+        Recipe((8,), (3,), 12, 0.05, crop=1, matrix_lr=0.05, views=Views()),
+    )
+    study = Study("Halves", recipes, n_seeds=3, test_images=20)
     monkeypatch.setitem(accuracy.STUDIES, "halves", study)
     assert accuracy.main(["halves", str(tmp_path), "--output", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "accuracy-halves.json").read_text())
     assert (results["train_images"], results["test_images"]) == (40, 20)
-    [row] = results["recipes"]
-    assert len(row["runs"]) == 3
-    assert row["accuracy_mean"] == 100
+    for row in results["recipes"]:
+        assert len(row["runs"]) == 3
+        assert row["accuracy_mean"] == row["alone_mean"] == 100
+        assert 0 < row["seconds_min"] <= row["seconds_median"]
+        assert row["cpu_seconds_median"] > 0
     page = (tmp_path / "accuracy-halves.md").read_text()
     assert "| (4) 3x3, 5 epochs | 114 | 100.00 |" in page
+    assert "| (8) 3x3, 12 epochs, Muon, views | 146 | 100.00 |" in page
     assert ("](accuracy-halves.png)" in page) == (tmp_path / "accuracy-halves.png").exists()
 
 

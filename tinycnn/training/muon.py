@@ -127,24 +127,29 @@ def orthogonal(matrix: FloatArray, n_steps: int) -> FloatArray:
     """
     if len(matrix) > matrix.shape[1]:
         return orthogonal(matrix.T, n_steps).T
-    a, b, c = COEFFICIENTS
     largest = np.abs(matrix).max()
     if largest == 0:
         return matrix
     matrix = matrix / largest  # squares neither overflow nor vanish
-    gram = matrix @ matrix.T
+    gram = matrix @ matrix.T.copy()  # without the copy NumPy calls syrk, which is slow on so little
     length = np.sqrt(np.trace(gram))
     gram /= length * length
     # Each step multiplies the matrix by a polynomial of its small, square gram matrix. All of these
     # commute; their product is applied once.
-    factor = np.eye(len(gram), dtype=matrix.dtype) / length
-    for _ in range(n_steps):
-        step = b * gram + c * (gram @ gram)
-        step.flat[:: len(gram) + 1] += a
-        factor = step @ factor
+    factor = step = _polynomial(gram)
+    for _ in range(n_steps - 1):
         gram = step @ gram @ step
-    product: FloatArray = factor @ matrix
+        step = _polynomial(gram)
+        factor = step @ factor
+    product: FloatArray = (factor / length) @ matrix
     return product
+
+
+def _polynomial(gram: FloatArray) -> FloatArray:
+    a, b, c = COEFFICIENTS
+    value = b * gram + c * (gram @ gram)
+    value.flat[:: len(gram) + 1] += a
+    return value
 
 
 def _matrices(shapes: Sequence[tuple[int, ...]]) -> list[tuple[slice, tuple[int, int]]]:
