@@ -13,8 +13,13 @@ FILES ?= 20000
 CALLS ?= 20000
 SECONDS ?= 30
 
+# What `make bench-short` measures, and the folder of MNIST's IDX files.
+SHORT := epochs unpooled studied levels threads memory predict import
+SHORT_PEERS := tinycnn pytorch scikit_learn sgemm onnx_runtime python
+MNIST ?= data
+
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench docs linkcheck lint wheel release reproducible clean
+.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench bench-short docs linkcheck lint wheel release reproducible clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,8 +57,12 @@ asan: $(VENV)/tested  ## run tests and random networks on a build that sees ever
 tsan: $(VENV)/tested  ## run threads at once on a build that sees every race
 	$(BIN)/python tools/sanitize.py thread
 
-bench: $(VENV)/measured  ## measure speed and memory beside other systems (20 minutes)
+bench: $(VENV)/measured  ## measure speed and memory beside other systems (half an hour)
 	$(BIN)/python benchmarks/run.py
+
+bench-short: $(VENV)/measured  ## measure what the documents tell, and MNIST (12 minutes)
+	$(BIN)/python benchmarks/run.py --repeats 4 --peers $(SHORT_PEERS) --only $(SHORT)
+	$(BIN)/python benchmarks/accuracy.py mnist-record $(MNIST)
 
 docs: $(VENV)/documented  ## build the guide into docs/_build, without a warning and without a network
 	$(BIN)/codespell $(SPELLED)

@@ -27,7 +27,7 @@ IN_ORDER = """
     zoo evaluation
 
     training training.augmentation training.weighting training.split training.gradients
-    training.optim training.schedules training.callbacks training.progress
+    training.optim training.muon training.schedules training.callbacks training.progress
     training.defaults training.choices training.fitting training.contract
 
     inspection
