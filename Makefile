@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml tinycnn/__init__.py $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*)
 
-SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs examples tinycnn
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md benchmarks docs examples fuzz tinycnn tools
 
 # What `make fuzz` tries: the same with the same seed.
 SEED ?= 0
@@ -65,16 +65,16 @@ bench-short: $(VENV)/measured  ## measure what the documents tell, and MNIST (12
 	$(BIN)/python benchmarks/accuracy.py mnist-record $(MNIST)
 
 docs: $(VENV)/documented  ## build the guide into docs/_build, without a warning and without a network
-	$(BIN)/codespell $(SPELLED)
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
 	@echo "see docs/_build/index.html"
 
 linkcheck: $(VENV)/documented  ## ask the places that the guide links to whether they are there (needs a network)
 	$(BIN)/python -m sphinx -b linkcheck -q docs docs/_build/links
 
-lint: $(VENV)/linted  ## check style and types
+lint: $(VENV)/linted  ## check style, spelling and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $(SPELLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint tinycnn
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml tinycnn._bindings

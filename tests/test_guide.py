@@ -1,7 +1,6 @@
 """The guide: its code prints what it says, every public name has an example, links lead on."""
 
 import importlib
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -84,7 +83,10 @@ def test_a_page_runs_and_prints_what_it_says(
     for library in needs(page):
         pytest.importorskip(library)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    if "photo" in (DOCS / page).read_text(encoding="utf-8"):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    if "```c\n" in text and shutil.which("cc") is None:
+        pytest.skip("no C compiler is called cc here")
+    if "photo" in text:
         make_photos(tmp_path)
     run_page(page, tmp_path)
 
@@ -258,7 +260,7 @@ def _by_functional() -> np.ndarray:
     return dweight
 
 
-# ------------------------------------------------------------------------- the whole, and spelling
+# ----------------------------------------------------------------------------------- the whole
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
@@ -269,15 +271,6 @@ def test_every_page_is_in_the_table_of_contents() -> None:
                 lines = [line for line in block.text.splitlines() if line and line[0] != ":"]
                 listed |= {str((page.parent / line.strip()).as_posix()) for line in lines}
     assert {page.with_suffix("").as_posix() for page in PAGES} - {"index"} <= listed
-
-
-def test_words_are_spelled_as_they_should_be() -> None:
-    if importlib.util.find_spec("codespell_lib") is None:
-        pytest.skip("codespell is not installed")
-    where = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "tinycnn", "examples"]
-    command = [sys.executable, "-m", "codespell_lib", *where]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
 
 
 @pytest.fixture(scope="module")

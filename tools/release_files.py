@@ -11,6 +11,7 @@ from pythons import DIST, find_pythons
 PLATFORMS = {
     "Linux x86_64": ("linux", "x86_64"),
     "Linux aarch64": ("linux", "aarch64"),
+    "Linux with musl": ("linux-musl", ""),
     "macOS arm64": ("darwin", "arm64"),
     "macOS x86_64": ("darwin", "x86_64"),
     "Windows amd64": ("win32", "AMD64"),
