@@ -63,7 +63,8 @@ def test_every_room_is_on_the_map():
     text = (README.parent / "docs" / "map.md").read_text(encoding="utf-8")
     inside = {"__init__.py", "__main__.py", "_checks.py", "datasets"}
     for path in (README.parent / "tinycnn").iterdir():
-        if path.suffix in {".py", ".pyx"} and path.name not in inside:
+        is_room = path.suffix in {".py", ".pyx"} or (path / "__init__.py").exists()
+        if is_room and path.name not in inside:
             assert f"(../tinycnn/{path.name})" in text, f"docs/map.md lacks {path.name}"
 
 

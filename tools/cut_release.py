@@ -52,10 +52,12 @@ def merged(first: dict[str, str], second: dict[str, str]) -> dict[str, str]:
 
 def replace_once(path: Path, pattern: str, line: str) -> None:
     """Put a line in the place of the one that a pattern matches."""
-    text, n = re.subn(pattern, line, path.read_text("utf-8"), flags=re.MULTILINE)
+    before = path.read_text("utf-8")
+    text, n = re.subn(pattern, line, before, flags=re.MULTILINE)
     if n != 1:
         sys.exit(f"{path}: {n} lines match {pattern!r}, where there must be one")
-    path.write_text(text, encoding="utf-8")
+    if text != before:  # what is written is built again
+        path.write_text(text, encoding="utf-8")
 
 
 def cut(root: Path, version: str, day: str) -> None:
