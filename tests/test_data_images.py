@@ -129,7 +129,7 @@ def test_sizes_that_differ_name_the_first_two(folder, grey):
     save(folder / "dog" / "a.png", grey[:4, :3])
     words = (
         r"cat.z\.png has 5 x 4 pixels \(height x width\) but .*dog.a\.png 4 x 3; of 3 images, "
-        r"sizes .* differ: 2 of 5 x 4, 1 of 4 x 3: give size=\(5, 4\) \(--image-size 5 4\)$"
+        r"sizes .* differ: 2 of 5 x 4, 1 of 4 x 3: give size=\(5, 4\)$"
     )
     with pytest.raises(ValueError, match=words):
         load_image_folder(folder)

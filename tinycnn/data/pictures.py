@@ -153,7 +153,7 @@ def _proposal(kinds: Sequence[Kind]) -> str:
     """Propose the size that most images have, if it is small."""
     most = Counter(kind.size for kind in kinds).most_common(1)[0][0]
     H, W = most if max(most) <= _SMALL_SIDE else _USUAL_SIZE
-    return f"give size=({H}, {W}) (--image-size {H} {W})"
+    return f"give size=({H}, {W})"
 
 
 def _common_size(
@@ -174,7 +174,7 @@ def _common_size(
         H, W = _USUAL_SIZE
         raise ValueError(
             f"{folder} has images of {first[0]} x {first[1]} pixels (height x width), more than a "
-            f"small network is made for: give size=({H}, {W}) (--image-size {H} {W}), or "
+            f"small network is made for: give size=({H}, {W}), or "
             "their own size to keep it"
         )
     return first
@@ -209,7 +209,7 @@ def _decode_all(
         H, W = _USUAL_SIZE
         raise ValueError(
             f"{len(good)} images of {size[0]} x {size[1]} pixels need more memory than there is: "
-            f"give a smaller size, size=({H}, {W}) (--image-size {H} {W})"
+            f"give a smaller size, size=({H}, {W})"
         ) from error
 
     def read(place: int) -> Problem | None:
@@ -220,7 +220,7 @@ def _decode_all(
             if pixels.shape[1:] != size:  # an orientation that stood behind the pixels
                 raise PictureError(
                     f"{source.path} has {pixels.shape[1]} x {pixels.shape[2]} pixels and others "
-                    f"{size[0]} x {size[1]}: give size=(H, W) (--image-size H W)",
+                    f"{size[0]} x {size[1]}: give size=(H, W)",
                     "of another size",
                 )
             images[place] = convert(pixels, dtype, str(source.path))
