@@ -180,7 +180,8 @@ def test_a_test_part_that_does_not_fit_is_told_before_training(
     np.savez(tmp_path / "d.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
     monkeypatch.setattr("tinycnn.cli.run.fit", lambda *_, **__: pytest.fail("it trained"))
     assert run("train", tmp_path / "d.npz", "-o", tmp_path / "m.npz") == 2
-    assert only_line(capsys.readouterr().err)
+    line = only_line(capsys.readouterr().err)
+    assert ("test part beside the training part: images of 10 x 10" in line) == (kind == "size")
     assert not (tmp_path / "m.npz").exists()
 
 

@@ -273,6 +273,9 @@ def test_read_image_of_what_is_none(tmp_path):
     (tmp_path / "a.png").write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match=r"a\.png is no image"):
         read_image(tmp_path / "a.png", (1, 8, 8))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR of another length")
+    with pytest.raises(ValueError, match=r"a\.png is a damaged image, .*; fetch it again"):
+        read_image(tmp_path / "a.png", (1, 8, 8))
     (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(ValueError, match=r"a\.eps is a PostScript document: convert it"):
         read_image(tmp_path / "a.eps", (1, 8, 8))

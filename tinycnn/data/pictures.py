@@ -188,9 +188,16 @@ def _common_dtype(kinds: Sequence[Kind]) -> np.dtype[np.generic]:
 
 def _depth_notes(kinds: Sequence[Kind], folder: Path) -> list[str]:
     n_deep = sum(kind.dtype == COUNTS for kind in kinds)
+    n_deep_colour = sum(kind.is_deep_colour for kind in kinds)
+    notes = []
     if n_deep > 0 and _common_dtype(kinds) == BYTES:
-        return [f"{folder}: {n_deep} images of 16 bits among others of 8 bits became bytes"]
-    return []
+        notes.append(f"{folder}: {n_deep} images of 16 bits among others of 8 bits became bytes")
+    if n_deep_colour > 0:
+        notes.append(
+            f"{folder}: {n_deep_colour} colour images of 16 bits a channel became bytes, the upper "
+            "8 bits of each; grey ones keep all 16"
+        )
+    return notes
 
 
 def _decode_all(
