@@ -62,7 +62,7 @@ IN_ORDER = """
     report.facts report.markup report.charts report.sections report.page report
 
     cli.streams cli.parser cli.options cli.next_command cli.provenance cli.models cli.sources
-    cli.run cli.cautions cli.results cli.predictions
+    cli.run cli.cautions cli.results cli.predictions cli.wording
     cli.train cli.evaluate cli.predict cli.report cli.info cli.export cli.app cli
 
     __main__

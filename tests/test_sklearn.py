@@ -265,6 +265,19 @@ def test_predictions_agree_with_each_other(small, fitted):
     np.testing.assert_allclose(np.log(fitted.predict_proba(X)), fitted.predict_log_proba(X), 1e-5)
 
 
+@pytest.mark.parametrize(
+    "method", ["predict", "predict_proba", "decision_function", "transform", "score"]
+)
+def test_images_on_another_scale_are_told_once(small, method):
+    X, y = small
+    fitted = quick().fit(X, y)
+    labels = [y] if method == "score" else []
+    getattr(fitted, method)(X, *labels)  # of the training images' own scale nothing is said
+    with pytest.warns(tinycnn.UnusualImagesWarning, match="another scale"):
+        getattr(fitted, method)(X * 15, *labels)
+    getattr(fitted, method)(X * 15, *labels)
+
+
 def test_log_probabilities_stay_finite(small):
     X, y = small
     net = quick().fit(X, y)

@@ -61,6 +61,7 @@ _GREY_16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 _ORIENTATION = 0x0112  # of EXIF
+_PNG_OR_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # what either begins with
 _PNG_DEPTH_AT = 24  # bytes into a PNG: after the signature, the chunk's head, width and height
 
 
@@ -70,6 +71,7 @@ class Kind(NamedTuple):
     n_channels: int  # 1 or 3
     dtype: np.dtype[Any]  # uint8, uint16 or float32
     size: tuple[int, int]  # height, width
+    is_deep_colour: bool  # of 16 bits a channel, of which the upper 8 are kept
 
 
 def read_image(
@@ -170,7 +172,8 @@ def probe(file: IO[bytes], name: str) -> Kind:
     width, height = picture.size
     if _is_on_its_side(picture):
         width, height = height, width
-    return Kind(*_channels_and_dtype(picture, name), (height, width))
+    n_channels, dtype = _channels_and_dtype(picture, name)
+    return Kind(n_channels, dtype, (height, width), _has_deep_colour(picture))
 
 
 def decode(
@@ -253,6 +256,8 @@ def _no_image(file: IO[bytes], name: str) -> PictureError:
             "with one page of 8 or 16 bits",
             "TIFF of an unusual kind",
         )
+    if start.startswith(_PNG_OR_JPEG):
+        return _damaged(name, ValueError("its head cannot be read"))
     return PictureError(
         f"{name} is no image ({', '.join(FORMATS)}): convert it, or move it elsewhere",
         "no image",

@@ -40,7 +40,7 @@ def report(folder: Path, problems: Sequence[Problem]) -> str:
     return (
         f"{where} has {len(problems)} files or folders that cannot be read: "
         f"{summary(folder, problems)}; repair or remove them, or pass over them with "
-        "skip_broken=True (--skip-broken)"
+        "skip_broken=True"
     )
 
 

@@ -133,7 +133,7 @@ def load(
         H, W = dataset.images.shape[2:]
         raise ValueError(
             f"load: size={size} resizes pictures, but {path} is {reader.words} with images of "
-            f"{H} x {W}: leave size out"
+            f"{H} x {W}: leave it out"
         )
     return dataset
 

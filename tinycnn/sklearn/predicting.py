@@ -83,6 +83,7 @@ class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tran
             filter, row, column.
         """
         images = read_images(self, X)
+        self.network_.warn_if_unusual(images)
         return self.network_.features(images, threads_of(self.n_jobs))
 
     @property
@@ -91,4 +92,5 @@ class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tran
 
     def _logits(self, X: npt.ArrayLike) -> FloatArray:
         images = read_images(self, X)
+        self.network_.warn_if_unusual(images)
         return self.network_.logits(images, threads_of(self.n_jobs), views=self.views)
