@@ -68,7 +68,17 @@ def main() -> None:
         run(kind, folder, ["races.py"])
         return
     tests = [f"../tests/test_{name}.py" for name in TESTS]
-    options = ["-q", "-p", "no:cacheprovider", "-c", "../pyproject.toml", "-m", "not slow"]
+    options = [
+        "-q",
+        "-n",
+        "auto",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "../pyproject.toml",
+        "-m",
+        "not slow",
+    ]
     run(kind, folder, ["-m", "pytest", *options, *tests])
     run(kind, folder, ["arguments.py", "0", "2000"])
     for level in supported_levels():
