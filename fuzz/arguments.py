@@ -262,17 +262,17 @@ KINDS = (backward, layers, network, states, training, contract, optimisers, cons
 
 def main() -> None:
     """Try N calls."""
-    seed, n, failures = int(sys.argv[1]), int(sys.argv[2]), []
-    outcomes.limit()
+    seed, n = int(sys.argv[1]), int(sys.argv[2])
     # What training raises of its own: a loss that is not finite, a batch that the order lacks.
     clear = (*outcomes.CLEAR, FloatingPointError, IndexError)
-    for number in range(n):
+
+    def attempt(number: int) -> str:
         rng = random.Random(seed * 10**9 + number)
         kind = rng.choice(KINDS)
-        words = outcomes.failure(lambda kind=kind, rng=rng: quietly(kind, rng), clear)
-        if words:
-            failures.append(f"{kind.__name__}, call {number} of seed {seed}: {words}")
-    outcomes.finish(f"arguments, seed {seed}", n, failures)
+        words = outcomes.failure(lambda: quietly(kind, rng), clear)
+        return f"{kind.__name__}: {words}" if words else ""
+
+    outcomes.campaign(f"arguments, seed {seed}", n, attempt)
 
 
 def quietly(kind: Callable[[random.Random], None], rng: random.Random) -> None:

@@ -103,8 +103,8 @@ def _nested(inner: Path, class_folder: Path) -> Problem:
     return Problem(
         inner,
         "folders in a class folder",
-        f"{inner} is a folder inside the class folder {class_folder.name}: class folders must "
-        "hold images alone; move its images up, or give load the folder above it",
+        f"{inner} is a folder inside the class folder {shorten(class_folder.name, 40)}: class "
+        "folders must hold images alone; move its images up, or give load the folder above it",
     )
 
 
