@@ -241,6 +241,12 @@ def run_epochs(state: TrainingState, run_epoch: Callable[[], None], n_threads: i
         raise
     finally:
         _end(state, failure)
+    if not np.isfinite(net.flat).all():  # an epoch that follows would have told
+        _undo(state, initial)
+        raise FloatingPointError(
+            f"fit: a callback has made a parameter infinite or NaN after epoch {state.epoch}. The "
+            "network has the parameters it had before."
+        )
 
 
 def _begin(state: TrainingState, initial: tuple[FloatArray, dict[str, Any]]) -> None:
