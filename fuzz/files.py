@@ -32,12 +32,6 @@ def empty_folder() -> Iterator[Path]:
         yield Path(temporary)
 
 
-def try_target(target: Target, seed: int, number: int, folder: Path) -> str:
-    """Let what was changed be read; return what is wrong with the outcome."""
-    rng = random.Random(seed * 10**9 + number)
-    return try_content(target, target.change(rng, target.content), folder / str(number % 2))
-
-
 def try_content(target: Target, content: object, folder: Path) -> str:
     """Let a content be read in a folder of its own; keep it if it fails, or ends the process."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -54,15 +48,15 @@ def keep(folder: Path, target: Target) -> str:
     return where
 
 
-def try_corpus(known: dict[str, Target], folder: Path) -> None:
-    """Try what once failed: a file, or a folder."""
+def corpus(known: dict[str, Target]) -> list[tuple[Target, bytes]]:
+    """Return what once failed."""
+    found = []
     for entry in sorted(CORPUS.iterdir()):
-        target = known.get(entry.name.partition("-")[2])
-        if target is None:
-            raise SystemExit(f"{entry}: there is no such target")
-        words = try_content(target, entry.read_bytes(), folder / "corpus")
-        if words:
-            raise SystemExit(f"{entry}: {words}")
+        name = entry.name.partition("-")[2]
+        if name not in known:
+            raise SystemExit(f"{entry}: there is no target of this name")
+        found.append((known[name], entry.read_bytes()))
+    return found
 
 
 def main() -> None:
@@ -71,14 +65,19 @@ def main() -> None:
     with empty_folder() as folder:
         known = {target.name: target for target in targets(folder)}
         chosen = [known[name] for name in names] or list(known.values())
-        try_corpus(known, folder)
+        failed_once = corpus(known)
 
         def attempt(number: int) -> str:
-            target = chosen[number % len(chosen)]
-            words = try_target(target, seed, number, folder)
+            if number < len(failed_once):
+                target, content = failed_once[number]
+            else:
+                target = chosen[number % len(chosen)]
+                rng = random.Random(seed * 10**9 + number)
+                content = target.change(rng, target.content)
+            words = try_content(target, content, folder / str(number % 2))
             return f"{target.name}: {words}" if words else ""
 
-        outcomes.campaign(f"files, seed {seed}", n, attempt)
+        outcomes.campaign(f"files, seed {seed}", n + len(failed_once), attempt)
 
 
 if __name__ == "__main__":

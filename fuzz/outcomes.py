@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 CPU_SECONDS = 5
-WALL_SECONDS = 100  # of a call within compiled code that no signal interrupts
+WALL_SECONDS = 600  # of a call within compiled code that no signal interrupts
 MEMORY = 2**30
 MOST_ADDRESSES = 3 * 2**30  # so that what takes too much does not take all there is
 LONGEST_MESSAGE = 500

@@ -15,6 +15,7 @@ import containers
 import mutate
 import numpy as np
 import outcomes
+import sklearn.datasets  # noqa: F401 (which a reader imports, and each process would again)
 import trees
 from PIL import Image
 

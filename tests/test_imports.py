@@ -44,7 +44,7 @@ IN_ORDER = """
     data.folder_layout data.image_folder data.sources data.conform data.stream data.duplicates
     data
 
-    export.translations export.checks export.folding export.stages export.quantized
+    export.translations export.folding export.stages export.quantized
 
     __init__
 
