@@ -18,6 +18,9 @@ SHORT := epochs unpooled studied levels threads memory predict import
 SHORT_PEERS := tinycnn pytorch scikit_learn sgemm onnx_runtime python
 MNIST ?= data
 
+# What `make asan` tests, by the names of files in tests/: all that the tool names if it is empty.
+TESTS ?=
+
 .DEFAULT_GOAL := help
 .PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench bench-short docs linkcheck lint wheel release reproducible clean
 
@@ -52,7 +55,7 @@ fuzz: $(VENV)/tested  ## try damaged files, hostile arguments, random networks, 
 	cd fuzz && ../$(BIN)/python interrupts.py $(SEED) 50
 
 asan: $(VENV)/tested  ## run tests and random networks on a build that sees every wrong access
-	$(BIN)/python tools/sanitize.py address $(SECONDS)
+	$(BIN)/python tools/sanitize.py address $(SECONDS) $(TESTS)
 
 tsan: $(VENV)/tested  ## run threads at once on a build that sees every race
 	$(BIN)/python tools/sanitize.py thread

@@ -39,11 +39,12 @@ IN_ORDER = """
     data.gunzip data.optional data.idx data.emnist data.named_arrays data.npz data.npy data.hdf5
     data.mat data.libsvm data.records data.cifar data.stl10 data.tiff data.pixels data.parallel
     data.folders data.array_files data.csv_pixels data.problems data.file_labels
-    data.class_folders data.foreign data.idx_files data.image_file data.pictures data.parquet
+    data.class_folders data.foreign data.idx_files data.image_file data.pictures data.parquet_pages
+    data.parquet
     data.folder_layout data.image_folder data.sources data.conform data.stream data.duplicates
     data
 
-    export.translations export.checks export.folding export.stages export.quantized
+    export.translations export.folding export.stages export.quantized
 
     __init__
 

@@ -484,6 +484,13 @@ class CNN:
         return outputs
 
 
+def require_network(net: Any) -> CNN:
+    """Raise TypeError unless net is a CNN."""
+    if not isinstance(net, CNN):
+        raise TypeError(f"net: must be a tinycnn.CNN, got {shown(net)}")
+    return net
+
+
 def _read_only(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     copied = values.copy()
     copied.flags.writeable = False

@@ -20,7 +20,7 @@ from dask.delayed import Delayed
 from tinycnn._checks import as_count, shown
 from tinycnn.data import Failure, stream_images
 from tinycnn.inputs import as_images
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Images: TypeAlias = da.Array | Sequence[Paths | Delayed]
@@ -116,8 +116,7 @@ def _mapped(
     n_threads: int,
 ) -> da.Array:
     """Call a function with the network and every block of images."""
-    if not isinstance(net, CNN):
-        raise TypeError(f"net: must be a tinycnn.CNN, got {shown(net)}")
+    require_network(net)
     n_threads = as_count("n_threads", n_threads, 1)
     net = copy.deepcopy(net)
     model = dask.delayed(net, pure=True)

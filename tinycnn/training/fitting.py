@@ -25,7 +25,7 @@ from tinycnn._checks import (
 from tinycnn.fast.threads import resolve_threads
 from tinycnn.functional import cross_entropy_forward
 from tinycnn.inputs import Examples, moments
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 from tinycnn.training.augmentation import Augmentation
 from tinycnn.training.callbacks import Callback, History, TrainingState
 from tinycnn.training.choices import (
@@ -158,8 +158,7 @@ def fit(
         If the loss or a parameter is no longer finite after an epoch; network and optimiser are
         put back to what they were before the call.
     """
-    if not isinstance(net, CNN):
-        raise TypeError(f"net: must be a tinycnn.CNN, got {shown(net)}")
+    require_network(net)
     if not net.flat.flags.writeable:
         raise ValueError(
             "net: its parameters are read-only, as those that joblib hands to other processes; "
@@ -241,6 +240,12 @@ def run_epochs(state: TrainingState, run_epoch: Callable[[], None], n_threads: i
         raise
     finally:
         _end(state, failure)
+    if not np.isfinite(net.flat).all():  # an epoch that follows would have told
+        _undo(state, initial)
+        raise FloatingPointError(
+            f"fit: a callback has made a parameter infinite or NaN after epoch {state.epoch}. The "
+            "network has the parameters it had before."
+        )
 
 
 def _begin(state: TrainingState, initial: tuple[FloatArray, dict[str, Any]]) -> None:
