@@ -23,6 +23,7 @@ HOSTS = {
     "doi.org": "the digits",
     "example.invalid": "tests of what must not be asked for",
     "example.org": "a placeholder for the project's own address",
+    "github.com": "the formats of Parquet files and of what is in them",
     "kellerjordan.github.io": "Muon",
     "numpy.org": "the format of NPY files",
     "semver.org": "what versions mean",
