@@ -14,6 +14,9 @@ from tinycnn.training.optim import AdamW
 # Of the polynomial that Jordan found: repeated, it brings singular values from 0 to 1 near to 1.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
+# Sums of squares in float32 are right above this, and below its reciprocal.
+SMALLEST = 1e-20
+
 
 class Muon(AdamW):
     """Muon for the weights of all layers but the last one, AdamW for the rest.
@@ -98,10 +101,11 @@ class Muon(AdamW):
         self, flat: FloatArray, gradient: FloatArray, lr: float, scratch: FloatArray
     ) -> None:
         rate = self.matrix_lr * (lr / self.lr)
-        velocity = self._sums["velocity"]
+        end = self._matrices[-1][0].stop if self._matrices else 0
+        velocity = self._sums["velocity"][:end]
         velocity *= self.momentum
-        velocity += gradient
-        ahead = gradient + self.momentum * velocity
+        velocity += gradient[:end]
+        ahead = gradient[:end] + self.momentum * velocity
         weights = [flat[part] * (1.0 - rate * self.weight_decay) for part, _ in self._matrices]
         super()._update(flat, gradient, lr, scratch)
         for weight, (part, (rows, columns)) in zip(weights, self._matrices, strict=True):
@@ -125,15 +129,9 @@ def orthogonal(matrix: FloatArray, n_steps: int) -> FloatArray:
     (rows, columns)
         Zeros if the matrix is; not finite if it is not.
     """
-    if len(matrix) > matrix.shape[1]:
-        return orthogonal(matrix.T, n_steps).T
-    largest = np.abs(matrix).max()
-    if largest == 0:
-        return matrix
-    matrix = matrix / largest  # squares neither overflow nor vanish
-    gram = matrix @ matrix.T.copy()  # without the copy NumPy calls syrk, which is slow on so little
-    length = np.sqrt(np.trace(gram))
-    gram /= length * length
+    is_high = len(matrix) > matrix.shape[1]
+    unit = _unit(matrix.T if is_high else matrix)
+    gram = unit @ unit.T.copy()  # without the copy NumPy calls syrk, which is slow on so little
     # Each step multiplies the matrix by a polynomial of its small, square gram matrix. All of these
     # commute; their product is applied once.
     factor = step = _polynomial(gram)
@@ -141,8 +139,21 @@ def orthogonal(matrix: FloatArray, n_steps: int) -> FloatArray:
         gram = step @ gram @ step
         step = _polynomial(gram)
         factor = step @ factor
-    product: FloatArray = (factor / length) @ matrix
-    return product
+    product: FloatArray = factor @ unit
+    return product.T if is_high else product
+
+
+def _unit(matrix: FloatArray) -> FloatArray:
+    """Divide a matrix by the root of the sum of its squares, unless it is 0."""
+    squares = float(np.vdot(matrix, matrix))
+    if not SMALLEST < squares < 1 / SMALLEST:
+        largest = np.abs(matrix).max()
+        if largest == 0:
+            return matrix
+        matrix = matrix / largest  # squares neither overflow nor vanish
+        squares = float(np.vdot(matrix, matrix))
+    unit: FloatArray = matrix * (1 / math.sqrt(squares))
+    return unit
 
 
 def _polynomial(gram: FloatArray) -> FloatArray:
