@@ -65,7 +65,7 @@ bench: $(VENV)/measured  ## measure speed and memory beside other systems (half 
 
 bench-short: $(VENV)/measured  ## measure what the documents tell, and MNIST (12 minutes)
 	$(BIN)/python benchmarks/accuracy.py mnist-record $(MNIST)
-	$(BIN)/python benchmarks/run.py --repeats 4 --peers $(SHORT_PEERS) --only $(SHORT)
+	$(BIN)/python benchmarks/run.py --repeats 3 --peers $(SHORT_PEERS) --only $(SHORT)
 
 docs: $(VENV)/documented  ## build the guide into docs/_build, without a warning and without a network
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
