@@ -42,6 +42,7 @@ myst_enable_extensions = ["dollarmath", "attrs_block", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = ["config.cache"]  # sphinx-gallery keeps a class in its configuration
 
+autodoc_mock_imports = ["dask", "distributed"]
 autodoc_typehints = "none"  # the docstrings have the types
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

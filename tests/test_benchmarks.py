@@ -354,3 +354,32 @@ def test_a_plot_of_accuracies(tmp_path):
 def write_idx(path, array):
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
     path.write_bytes(header + array.tobytes())
+
+
+@pytest.mark.slow
+def test_many_machines_are_measured_and_right(tmp_path, monkeypatch, rng):
+    pytest.importorskip("distributed")
+    from benchmarks import many_machines
+
+    for name, value in {
+        "WORKERS": (2,),
+        "HIDDEN": ((),),
+        "ROUNDS": 2,
+        "FULL_BATCH": 1024,
+        "EPOCHS": 1,
+        "REPEATS": 1,
+        "BLOCKS": 2,
+        "BLOCK": 300,
+        "CONVS": {"small": (2, 3)},
+        "PASSES": 1,
+        "SEEDS": 1,
+    }.items():
+        monkeypatch.setattr(many_machines, name, value)
+    images, labels = make_images(800)
+    parts = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    np.savez(tmp_path / "data.npz", **parts)
+    many_machines.main(["--data", str(tmp_path / "data.npz"), "--output", str(tmp_path)])
+    found = json.loads((tmp_path / "many-machines.json").read_text())
+    assert set(found) == set(many_machines.PARTS)
+    assert found["full batch"]["equal_bits"]
+    assert found["predictions"]["rows"][0]["equal"]

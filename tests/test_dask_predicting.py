@@ -174,7 +174,7 @@ def test_only_networks_predict(images):
         (
             "nowhere.npy",
             None,
-            "nowhere.npy: there is no such file or folder; a block with an image",
+            "nowhere.npy: there is no such file or folder; a block that lacks an image",
         ),
     ],
     ids=["too-few", "shape", "nan", "missing"],

@@ -249,8 +249,41 @@ def benchmarks_sentences() -> list[str]:
     ]
 
 
+def many_machines_sentences() -> list[str]:
+    """Return what docs/many-machines.md says."""
+    path = RESULTS / "amd-zen4-avx512" / "many-machines.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    asked = {(row["workers"], row["parameters"]): row["median"] for row in found["rounds"]["rows"]}
+    workers, sizes = (sorted({key[i] for key in asked}) for i in (0, 1))
+    rate, full = round(found["rounds"]["images_per_second"], -4), found["full batch"]
+    least = round(asked[2, sizes[0]] * rate * 2, -3)
+    mean, load = found["averages"]["mean"], found["rounds"]["machine"]["load_average_start"]
+    return [
+        f"| workers | {' | '.join(f'{size:,} parameters' for size in sizes)} |",
+        *(
+            f"| {n} | {' | '.join(f'{1e3 * asked[n, size]:.0f} ms' for size in sizes)} |"
+            for n in workers
+        ),
+        f"A thread there trains {rate:,.0f} images a second with one block of 8 filters, so that "
+        f"two workers gain from batches of {least:,.0f} images on.",
+        f"took {full['ratio']:.2f} times as long as `train` on two threads, and "
+        f"{full['ratio_of_cpu']:.2f} times the CPU time",
+        *(
+            f"| {row['network']} | {round(row['images_per_cpu_second']['one process'], -3):,.0f} | "
+            f"{round(row['images_per_cpu_second']['dask.predict'], -3):,.0f} | "
+            f"{row['ratio']:.2f} | {row['worker_peak_mb']:.0f} MB |"
+            for row in found["predictions"]["rows"]
+        ),
+        f"(Zen 4), at a load average of {load:.0f}",
+        f"| one process | {mean['one process']:.1f}% |",
+        f"| 4 shards, shuffled | {mean['shuffled']:.1f}% |",
+        f"| 4 shards, sorted by label | {mean['sorted by label']:.1f}% |",
+    ]
+
+
 SENTENCES = {
     "README.md": readme_sentences,
+    "docs/many-machines.md": many_machines_sentences,
     "docs/results.md": results_sentences,
     "docs/understand.md": views_sentences,
     "benchmarks/README.md": benchmarks_sentences,

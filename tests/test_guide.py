@@ -34,8 +34,13 @@ MODULES = [
     "tinycnn.plots",
     "tinycnn.report",
     "tinycnn.sklearn",
+    "tinycnn.dask",
     "tinycnn.zoo",
 ]
+
+
+# What some of them need.
+NEEDS = {"tinycnn.sklearn": "sklearn", "tinycnn.dask": "distributed"}
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +63,7 @@ def needs(page: Path) -> list[str]:
         "PIL": "photos|read_image|image_folder",
         "onnx": "onnx",
         "safetensors": "safetensors",
+        "distributed": "dask",
     }
     return [library for library, pattern in words.items() if re.search(pattern, text)]
 
@@ -166,8 +172,8 @@ def documented_names() -> dict[str, str]:
 def public_names() -> Iterator[str]:
     """Yield the full name of everything public."""
     for module_name in MODULES:
-        if module_name == "tinycnn.sklearn":
-            pytest.importorskip("sklearn")
+        if module_name in NEEDS:
+            pytest.importorskip(NEEDS[module_name])
         module = importlib.import_module(module_name)
         names = getattr(module, "__all__", None) or [
             name
@@ -202,7 +208,7 @@ def test_every_public_name_is_documented_with_an_example_that_is_run() -> None:
 
 def test_what_the_reference_documents_is_there() -> None:
     for name in documented_names():
-        if not name.startswith("tinycnn.sklearn"):
+        if not name.startswith(tuple(NEEDS)):
             _found(name)
 
 

@@ -9,6 +9,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import dask
@@ -18,12 +19,14 @@ import numpy.typing as npt
 from dask.delayed import Delayed
 
 from tinycnn._checks import as_count, shown
-from tinycnn.data import Failure, stream_images
+from tinycnn.data import stream_images
+from tinycnn.data.conform import fit_images
+from tinycnn.data.sources import find_arrays
 from tinycnn.inputs import as_images
 from tinycnn.network import CNN, require_network
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-Images: TypeAlias = da.Array | Sequence[Paths | Delayed]
+Images: TypeAlias = "da.Array | Sequence[Paths | Delayed]"
 
 # What a network does with a block of images, and how many threads it may take.
 _Predict: TypeAlias = Callable[[CNN, npt.NDArray[Any], int], npt.NDArray[Any]]
@@ -46,8 +49,9 @@ def predict(
     images : dask.array.Array (N, C, H, W), or sequence of blocks
         Each block of a sequence is a path that :func:`tinycnn.data.stream_images` reads, a list of
         such paths (of pictures, say), or a ``Delayed`` that gives images (n, C, H, W). One task
-        reads and predicts a block; some 10,000 small images are a good size. An array should have
-        chunks along N alone: others are brought together first.
+        reads and predicts a block, and should take a tenth of a second or more: for small networks
+        that is 50,000 small images. An array should have chunks along N alone: others are brought
+        together first.
     lengths : sequence of int, optional
         How many images each block of a sequence has. Without it, Dask knows neither the shape nor
         the chunks of the result (they are NaN) until its ``compute_chunk_sizes()`` is called.
@@ -227,17 +231,26 @@ def _on_paths(
     **settings: Any,
 ) -> npt.NDArray[Any]:
     """Read the images that paths name, and do with them what is to be done."""
-    stream = stream_images(paths, image_shape, dtype=dtype, n_threads=1)
-    batches = [batch.images for batch in stream]
-    if stream.n_failures:
-        raise ValueError(_told(stream.failures, stream.n_failures))
-    images = np.concatenate(batches) if batches else np.zeros((0, *image_shape), dtype)
+    arrays = find_arrays(Path(paths[0])) if len(paths) == 1 and os.path.isfile(paths[0]) else None
+    if arrays is None:
+        images = _streamed(paths, image_shape, dtype)
+    else:  # as it is in the file, without a copy
+        images = fit_images(arrays, image_shape, dtype)
     return _on_images(images, length=length, name=", ".join(paths[:3]), **settings)
 
 
-def _told(failures: list[Failure], n_failures: int) -> str:
-    more = f" (and {n_failures - 1} more)" if n_failures > 1 else ""
-    return f"images: {failures[0].reason}{more}; a block with an image missing has no result"
+def _streamed(
+    paths: list[str], image_shape: tuple[int, int, int], dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Read the images of any paths, one after the other; all of them, or ValueError."""
+    stream = stream_images(paths, image_shape, dtype=dtype, n_threads=1)
+    batches = [batch.images for batch in stream]
+    if stream.n_failures:
+        more = f" (and {stream.n_failures - 1} more)" if stream.n_failures > 1 else ""
+        raise ValueError(
+            f"images: {stream.failures[0].reason}{more}; a block that lacks an image has no result"
+        )
+    return np.concatenate(batches) if batches else np.zeros((0, *image_shape), dtype)
 
 
 def _on_images(
