@@ -56,6 +56,7 @@ def draw_value(rng: random.Random) -> Any:
             "x",
             "same",
             "adam",
+            "muon",
             "balanced",
             b"x",
             (),
@@ -160,7 +161,8 @@ def network(rng: random.Random) -> None:
     elif rng.random() < 0.5:
         getattr(net, method)(draw_value(rng))
     else:
-        keyword = "sample_weight" if method == "standardize" else "n_threads"
+        keywords = ("sample_weight",) if method == "standardize" else ("n_threads", "views")
+        keyword = rng.choice(keywords)
         getattr(net, method)(np.zeros((3, 1, 8, 8)), **{keyword: draw_value(rng)})
 
 
@@ -233,7 +235,7 @@ def contract(rng: random.Random) -> None:
 
 def optimisers(rng: random.Random) -> None:
     """Step with arrays that do not fit, and restore states that are none."""
-    made = rng.choice((tinycnn.SGD, tinycnn.Adam, tinycnn.AdamW))()
+    made = rng.choice((tinycnn.SGD, tinycnn.Adam, tinycnn.AdamW, tinycnn.Muon))()
     flat = np.ones(6, rng.choice(("f4", "f8")))
     for _ in range(2):
         made.step(flat, rng.choice((flat, draw_value(rng))))

@@ -1,7 +1,8 @@
 """Random networks on the fast path against the readable path.
 
-Usage: networks.py SEED SECONDS
+Usage: networks.py SEED SECONDS [PRODUCTS]
 
+PRODUCTS is how many a network may compute for all its images; few, and more networks are tried.
 Values of both must agree to rounding, and for any number of threads to the bit. Run on a build with
 sanitizers, this is the hunt for reads and writes outside arrays: see tools/sanitize.py.
 """
@@ -23,7 +24,7 @@ from tinycnn.inputs import Examples, Inputs
 from tinycnn.layered import LayeredPath
 
 TOLERANCES = {"float32": 2e-4, "float64": 1e-11}
-MOST_PRODUCTS = 4e6  # for all images, so that no network takes more than a moment
+MOST_PRODUCTS = float((*sys.argv[3:], "4e6")[0])
 PIXELS = ("uint8", "float16", "float32", "float64", "uint16", ">f4")
 
 

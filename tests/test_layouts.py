@@ -100,7 +100,11 @@ def test_and_the_contract(rng, layout):
     np.testing.assert_array_equal(changed, expected)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+    ids=["deep copy", "pickle"],
+)
 @pytest.mark.parametrize("n_threads", [1, 3, 8])
 def test_copies_train_to_the_same_bits_on_any_number_of_threads(data, copied, n_threads):
     images, labels, _ = data

@@ -104,6 +104,24 @@ def test_partial_fit_keeps_the_momentum_as_long_as_the_optimizer_is_the_same(sma
         net.set_params(optimizer="nonsense").partial_fit(X, y)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+    ids=["deep copy", "pickle"],
+)
+def test_copies_go_on_to_the_same_bits(small, optimizer, copied):
+    X, y = small
+    first = quick(optimizer=optimizer)
+    first.partial_fit(X, y, classes=range(10))
+    second = copied(first)
+    for net in (first, second):
+        net.partial_fit(X, y)
+    np.testing.assert_array_equal(second.network_.flat, first.network_.flat)
+    alone = copied(first).partial_fit(X, y).network_.flat
+    assert not np.array_equal(alone, first.network_.flat)
+
+
 @pytest.mark.parametrize("change", [{"hidden": 5}, {"channels": (9,)}, {"padding": 0}])
 def test_another_architecture_cannot_go_on(small, change):
     X, y = small

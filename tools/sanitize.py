@@ -83,7 +83,7 @@ def main() -> None:
     run(kind, folder, ["-m", "pytest", *options, *tests])
     run(kind, folder, ["arguments.py", "0", "2000"])
     for level in supported_levels():
-        run(kind, folder, ["networks.py", "0", seconds], TINYCNN_CPU_LEVEL=level)
+        run(kind, folder, ["networks.py", "0", seconds, "3e5"], TINYCNN_CPU_LEVEL=level)
 
 
 if __name__ == "__main__":
