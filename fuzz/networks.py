@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 
 def draw_layers(rng: np.random.Generator) -> list[Any]:
-    """Draw blocks of Conv, ReLU and MaxPool, and then layers of Linear and ReLU."""
+    """Draw convolutions, with ReLU and MaxPool or without, and then layers of Linear and ReLU."""
     layers: list[Any] = []
     largest = rng.choice((4, 10))
     for _ in range(rng.integers(0, 5)):
@@ -48,7 +48,8 @@ def draw_layers(rng: np.random.Generator) -> list[Any]:
         conv = Conv(
             int(rng.integers(1, 41)), kernel, padding[rng.integers(4)], bool(rng.random() < 0.7)
         )
-        layers += [conv, ReLU(), MaxPool()] if rng.random() < 0.7 else [conv, MaxPool(), ReLU()]
+        behind = ([ReLU(), MaxPool()], [MaxPool(), ReLU()], [ReLU()], [])
+        layers += [conv, *behind[rng.choice(4, p=(0.4, 0.2, 0.3, 0.1))]]
     layers.append(Flatten())
     for _ in range(rng.integers(0, 3)):
         layers.append(Linear(int(rng.integers(1, 71)), bool(rng.random() < 0.7)))

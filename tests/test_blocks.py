@@ -180,6 +180,31 @@ def test_a_block_backward(blocks, shape):
         assert close(blocks, images(way()), dx)
 
 
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_convolution_without_pool(blocks, shape, relu):
+    rng = np.random.default_rng(6)
+    C, H, W, K, R, S = shape
+    weight, bias = rng.normal(size=(K, C, R, S)), rng.normal(size=K)
+    weight, bias = weight.astype(blocks.DTYPE), bias.astype(blocks.DTYPE)
+    x = draw(rng, blocks, C, H + 1, W + 1, blocks.L)
+    dout = draw(rng, blocks, K, H - R + 1, W - S + 1, blocks.L)
+    out, dweight, dbias, dx = blocks.maps(x, weight, bias, relu, dout)
+
+    seen, doubled = images(x)[:, :, :H, :W].copy(), weight.astype(np.float64)
+    conv, dconv = np.empty((2, blocks.L, K, H - R + 1, W - S + 1))
+    _reference.conv2d_forward(seen, doubled, bias.astype(np.float64), conv)
+    assert close(blocks, images(out), np.maximum(conv, 0) if relu else conv)
+    dconv[:] = np.where(images(out) > 0, images(dout), 0) if relu else images(dout)
+    wanted = np.empty((K, C, R, S)), np.empty(K), np.empty(seen.shape)
+    _reference.conv2d_backward_weight(seen, dconv, wanted[0])
+    _reference.conv2d_backward_bias(dconv, wanted[1])
+    _reference.conv2d_backward_input(doubled, dconv, wanted[2])
+    assert close(blocks, dweight, wanted[0].reshape(K, -1))
+    assert close(blocks, dbias.sum(1), wanted[1])
+    assert close(blocks, images(dx)[:, :, :H, :W], wanted[2])
+
+
 @pytest.mark.parametrize(
     ("M", "F", "n"), [(10, 70, 4), (2, 9, 1), (13, 300, 2), (1, 8, 3), (84, 17, 1)]
 )

@@ -121,6 +121,12 @@ NETWORKS = {
         [Conv(5), ReLU(), MaxPool()],
         [Linear(7, bias=False), Linear(9), ReLU(), Linear(6), Linear(4, bias=False)],
     ),
+    "convs without pool": (
+        (2, 11, 8),
+        [Conv(5, 3, 1), ReLU(), Conv(7, (2, 3), "same"), Conv(4), ReLU(), MaxPool(), Conv(6, 2)],
+        [Linear(3)],
+    ),
+    "one conv without pool": ((1, 9, 9), [Conv(3, 4, 5), ReLU()], [Linear(4)]),
     "no conv": ((3, 5, 4), [], [Linear(11), ReLU(), Linear(3)]),
     "softmax regression": ((3, 5, 4), [], [Linear(3)]),
 }
@@ -162,7 +168,8 @@ def random_layers(rng):
         if padding != "same":
             padding = tuple(map(int, rng.integers(0, 4, 2))) if padding == "two" else 1
         layers.append(Conv(int(rng.integers(1, 20)), kernel, padding, bool(rng.integers(2))))
-        layers += [ReLU(), MaxPool()] if rng.integers(2) else [MaxPool(), ReLU()]
+        behind = ([ReLU(), MaxPool()], [MaxPool(), ReLU()], [ReLU()], [])
+        layers += behind[rng.choice(4, p=(0.4, 0.2, 0.3, 0.1))]
     layers.append(Flatten())
     for _ in range(rng.integers(3)):
         layers.append(Linear(int(rng.integers(1, 40)), bool(rng.integers(2))))
@@ -230,15 +237,18 @@ def table_of(image_shape, layers):
 
 def test_a_plan_is_a_table_of_operations():
     layers = [Conv(4, (3, 2), "same"), ReLU(), MaxPool(), Conv(5, 3, bias=False), MaxPool(), ReLU()]
+    layers += [Conv(3, (2, 1), "same"), ReLU(), Conv(2, 1)]
     layers += [Flatten(), Linear(7), ReLU(), Linear(6, bias=False), Linear(3)]
     table = table_of((2, 10, 13), layers)
     rows = [
         # kind C  H   W   inner     border K  R  S  P  Q  weight bias
         (plan.BLOCK, 2, 12, 14, 10, 13, 1, 0, 4, 3, 2, 5, 6, 0, 48),
         (plan.BLOCK, 4, 5, 6, 5, 6, 0, 0, 5, 3, 3, 1, 2, 52, -1),
-        (plan.LINEAR_RELU, 5, 1, 2, 1, 2, 0, 0, 7, 1, 1, 1, 1, 232, 302),
-        (plan.LINEAR, 7, 1, 1, 1, 1, 0, 0, 6, 1, 1, 1, 1, 309, -1),
-        (plan.LINEAR, 6, 1, 1, 1, 1, 0, 0, 3, 1, 1, 1, 1, 351, 369),
+        (plan.CONV_RELU, 5, 3, 2, 1, 2, 0, 0, 3, 2, 1, 1, 2, 232, 262),
+        (plan.CONV, 3, 2, 2, 1, 2, 0, 0, 2, 1, 1, 1, 2, 265, 271),
+        (plan.LINEAR_RELU, 2, 1, 2, 1, 2, 0, 0, 7, 1, 1, 1, 1, 273, 301),
+        (plan.LINEAR, 7, 1, 1, 1, 1, 0, 0, 6, 1, 1, 1, 1, 308, -1),
+        (plan.LINEAR, 6, 1, 1, 1, 1, 0, 0, 3, 1, 1, 1, 1, 350, 368),
     ]
     assert table.dtype == plan.OPERATION
     assert table.tolist() == rows
@@ -262,10 +272,7 @@ BLOCK = [Conv(2), ReLU(), MaxPool()]
             [*BLOCK, Dropout(), Flatten(), Linear(2)],
             "no fast operation for Dropout at dropout1",
         ),
-        (
-            [Conv(2), ReLU(), *BLOCK, Flatten(), Linear(2)],
-            "no fast operation for Conv at conv1 without ReLU and MaxPool",
-        ),
+        ([MaxPool(), *BLOCK, Flatten(), Linear(2)], "no fast operation for MaxPool at maxpool1"),
         ([*BLOCK, ReLU(), Flatten(), Linear(2)], "no fast operation for ReLU at relu2"),
         ([*BLOCK, MaxPool(), Flatten(), Linear(2)], "no fast operation for MaxPool at maxpool2"),
         ([*BLOCK, Flatten(), Doubled(2)], "no fast operation for Doubled at doubled1"),
@@ -308,7 +315,9 @@ def changed(table, row, **values):
         (0, {"weight_at": -1}),
         (0, {"weight_at": 2**40}),
         (0, {"bias_at": 10**6}),
-        (0, {"kind": 1}),
+        (0, {"kind": plan.LINEAR}),
+        (0, {"kind": plan.CONV, "P": 11}),
+        (0, {"kind": -1}),
         (1, {"C": 5}),
         (1, {"inner_H": 4}),
         (1, {"kind": 7}),

@@ -96,9 +96,11 @@ cdef inline void select_tile(
 
 
 cdef inline void spread_taps(
-    int F, const Prepared* block, const vec* x, const vec* rows, real[:, :, ::1] dw, Py_ssize_t k
+    int F, const Prepared* block, const vec* x, const real[:, :, :, ::1] rows,
+    real[:, :, ::1] dw, Py_ssize_t k
 ) noexcept nogil:
     """dw[k : k + F] += the gradients of all taps from one row of windows."""
+    cdef const vec* d = <const vec*> &rows[0, 0, 0, 0]
     cdef int f, i
     cdef Py_ssize_t t = 0
     cdef vec sums[12]
@@ -106,7 +108,7 @@ cdef inline void spread_taps(
         for f in range(F):
             for i in range(3):
                 sums[3 * f + i] = (<vec*> &dw[k + f, t + i, 0])[0]
-        spread_tile(F, x, block.op.W, block.tap + t, rows, block.op.Q, sums)
+        spread_tile(F, x, block.op.W, block.filters.tap + t, d, rows.shape[2], sums)
         for f in range(F):
             for i in range(3):
                 (<vec*> &dw[k + f, t + i, 0])[0] = sums[3 * f + i]
@@ -130,13 +132,9 @@ cdef void first_by_spreading(
                     <vec*> &rows[f, 0, 0, 0], <vec*> &dbias[k + f, 0]
                 )
             if K - k > 2:
-                spread_taps(
-                    4, block, <const vec*> &x[0, 2 * p, 0, 0], <const vec*> &rows[0, 0, 0, 0], dw, k
-                )
+                spread_taps(4, block, <const vec*> &x[0, 2 * p, 0, 0], rows, dw, k)
             else:
-                spread_taps(
-                    2, block, <const vec*> &x[0, 2 * p, 0, 0], <const vec*> &rows[0, 0, 0, 0], dw, k
-                )
+                spread_taps(2, block, <const vec*> &x[0, 2 * p, 0, 0], rows, dw, k)
 
 
 cdef void first_by_selecting(
@@ -179,7 +177,7 @@ cdef void first_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
     cdef real[:, :, :, ::1] x = view4(input_of(slot, 0, b), op.C, op.H, op.W, LANES)
     cdef real[:, :, :, ::1] winner = view4(winner_of(slot, 0, b), op.K, op.P, op.Q, LANES)
     cdef real[:, :, :, ::1] rows = view4(slot.rows, 4, 4, op.Q, LANES)
-    cdef real[:, :, ::1] dw = view3(slot.dw[0], padded_filters(block), padded_taps(block), LANES)
+    cdef real[:, :, ::1] dw = view3(slot.dw[0], padded_filters(op), padded_taps(op), LANES)
     cdef real[:, ::1] dbias = view2(slot.dbias[0], op.K, LANES)
     if MANY_REGISTERS and selecting:
         first_by_selecting(block, &slot.dout, x, winner, rows, dw, dbias)
@@ -189,7 +187,7 @@ cdef void first_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
 
 cdef void add_up_taps(const Prepared* block, const Slot* slot, real* dweight) noexcept nogil:
     """dweight (K, T) = the sums over the lanes of dw (K, T, L), whose T is rounded up."""
-    cdef const vec* dw = <const vec*> slot.dw[0]
+    cdef const vec* dw = <const vec*> slot.dw[block.index]
     cdef Py_ssize_t k
     for k in range(block.op.K):
-        sum_rows(dw + k * padded_taps(block), block.T, dweight + k * block.T)
+        sum_rows(dw + k * padded_taps(&block.op), block.T, dweight + k * block.T)

@@ -181,12 +181,12 @@ cdef void spread_winners(
                 framed[i] = place_of(place, k * frame_size(block) + C + frame, -C, -frame)
                 i += 1
                 if i == LANES:
-                    store_winners(value, seen, NULL if by_winograd(block) else framed, winners, n)
+                    store_winners(value, seen, NULL if by_winograd(&block.op) else framed, winners, n)
                     n += LANES
                     i = 0
         (<vec*> &dbias[k, 0])[0] += total
     if i > 0:
-        store_winners(value, seen, NULL if by_winograd(block) else framed, winners, n)
+        store_winners(value, seen, NULL if by_winograd(&block.op) else framed, winners, n)
 
 
 cdef inline void note_winners(
@@ -308,7 +308,7 @@ cdef void later_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
         block, images, winners, noted,
         view3(slot.dw[i], op.K, op.R, row_runs(op.S * op.C) * LANES)
     )
-    if by_winograd(block):
+    if by_winograd(&block.op):
         fill_zero(&dx[0, 0, 0, 0], op.C * size * LANES)
         winograd_backward(
             d, winner, view4(block.u_back, tiles_of(4, op.C), PLANES, op.K, 4),

@@ -13,8 +13,8 @@ cdef void fill_linear(Prepared* linear, const real* flat) noexcept nogil:
     """Copy the weights (M, F) into tiles, and the bias, 0 where there is none or no output."""
     cdef Py_ssize_t M = linear.op.K, F = linear.T, m, f
     cdef const real* weight = flat + linear.op.weight_at
-    cdef real* tile = <real*> linear.filters
-    cdef real* bias = <real*> linear.biases
+    cdef real* tile = <real*> linear.filters.tiles
+    cdef real* bias = <real*> linear.filters.biases
     for m in range(round_up(M, OUTPUTS)):
         for f in range(F):
             tile[f * OUTPUTS + m % OUTPUTS] = weight[m * F + f] if m < M else 0
@@ -84,7 +84,7 @@ cdef void linear_dx(
 ) noexcept nogil:
     """dx[n] = the gradient of n features, from first on."""
     cdef Py_ssize_t M = linear.op.K, m, i, tile
-    cdef const real* w = <const real*> linear.filters + first * OUTPUTS
+    cdef const real* w = <const real*> linear.filters.tiles + first * OUTPUTS
     cdef vec d[OUTPUTS]
     for tile in range(tiles_of(OUTPUTS, M)):
         m = OUTPUTS * tile
@@ -178,7 +178,8 @@ cdef void linear_forward(const Prepared* linear, Slot* slot, Py_ssize_t b) noexc
     cdef Py_ssize_t i = linear.index, M = linear.op.K, F = linear.T
     linear_outputs(
         view2(input_of(slot, i, b), F, LANES),
-        view3(linear.filters, tiles_of(OUTPUTS, M), F, OUTPUTS), view1(linear.biases, M),
+        view3(linear.filters.tiles, tiles_of(OUTPUTS, M), F, OUTPUTS),
+        view1(linear.filters.biases, M),
         view2(input_of(slot, i + 1, b), M, LANES)
     )
 

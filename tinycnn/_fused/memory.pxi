@@ -29,10 +29,10 @@ cdef struct Slot:
     void* dbias[MAX_OPERATIONS]  # (K, L), rounded up
     double bound  # of the values that the next operation sees
     Source dout
-    void* rows  # (4 filters, 4 positions, Q, L) of the first block
+    void* rows  # (4 filters, 4 positions, Q, L) of the first block, or of a conv without pool
     void* planes  # (16, C or K, 3, L): see `winograd.pxi`
+    void* maps  # the gradient of what comes out, (K, P, Q, L); framed, see `maps.pxi`
     # Of a block after the first, see `later.pxi`.
-    void* maps  # (K, P, Q, L): the gradient of its pooled values
     void* winners  # (3, L, K * P * Q)
     void* noted  # (2, winners at a time)
     void* images  # (L, H * W * C): the inputs, and then their gradient
@@ -41,13 +41,17 @@ cdef struct Slot:
     void* total  # (n_parameters,) of all groups of a chunk, in double
 
 
-cdef Py_ssize_t padded_taps(const Prepared* block) noexcept nogil:
-    return round_up(block.T, 3)
+cdef inline bint is_linear(const Operation* op) noexcept nogil:
+    return op.kind >= LINEAR
 
 
-cdef Py_ssize_t padded_filters(const Prepared* block) noexcept nogil:
+cdef Py_ssize_t padded_taps(const Operation* op) noexcept nogil:
+    return round_up(op.C * op.R * op.S, 3)
+
+
+cdef Py_ssize_t padded_filters(const Operation* op) noexcept nogil:
     """Filters, rounded up to whole tiles of 2, 3 or 4."""
-    return round_up(block.op.K, 12)
+    return round_up(op.K, 12)
 
 
 cdef Py_ssize_t padded_maps(const Prepared* block) noexcept nogil:
@@ -69,9 +73,9 @@ cdef inline bint has_border(const Operation* op) noexcept nogil:
 
 
 cdef Py_ssize_t dweight_size(const Prepared* block) noexcept nogil:
-    """Values that the gradient of a block's filters takes while it is summed."""
-    if block.index == 0:
-        return padded_filters(block) * padded_taps(block) * LANES
+    """Values that the gradient of a conv's filters takes while it is summed."""
+    if block.index == 0 or block.op.kind != BLOCK:
+        return padded_filters(&block.op) * padded_taps(&block.op) * LANES
     return block.op.K * block.op.R * row_runs(block.op.S * block.op.C) * LANES
 
 
@@ -82,9 +86,9 @@ cdef Py_ssize_t input_bytes(const Network* net, Py_ssize_t i) noexcept nogil:
     return net.operations[i].op.C * net.operations[i].op.H * net.operations[i].op.W * VECTOR_BYTES
 
 
-cdef Py_ssize_t maps_bytes(const Prepared* block) noexcept nogil:
-    """Bytes of a block's pooled values, without a border."""
-    return block.op.K * block.op.P * block.op.Q * VECTOR_BYTES
+cdef Py_ssize_t winner_bytes(const Operation* op) noexcept nogil:
+    """Bytes of a block's winners; other operations have none."""
+    return op.K * op.P * op.Q * VECTOR_BYTES if op.kind == BLOCK else 0
 
 
 cdef inline char* input_of(const Slot* slot, Py_ssize_t i, Py_ssize_t b) noexcept nogil:
@@ -109,22 +113,37 @@ cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
     return start
 
 
+cdef void take_filters(
+    const Operation* op, Filters* filters, char** memory, Py_ssize_t item
+) noexcept nogil:
+    """Point the tables of a convolution into the memory."""
+    filters.T = op.C * op.R * op.S
+    filters.tap = <int64_t*> take(memory, padded_taps(op) * sizeof(int64_t))
+    filters.tiles = take(memory, padded_filters(op) * filters.T * item)
+    filters.biases = take(memory, padded_filters(op) * item)
+    filters.u = NULL
+    if by_winograd(op):
+        filters.u = take(memory, round_up(op.K, 4) * PLANES * op.C * item)
+
+
 cdef Py_ssize_t lay_out_tables(Network* net, char* memory) noexcept nogil:
     """Point the operations' tables into the memory; return the bytes they take."""
     cdef char* end = memory
     cdef Py_ssize_t i, item = net.item
     cdef Prepared* op
+    cdef Operation back
     for i in range(net.n_operations):
         op = &net.operations[i]
-        if op.op.kind != BLOCK:
-            op.filters = take(&end, round_up(op.op.K, OUTPUTS) * op.T * item)
-            op.biases = take(&end, round_up(op.op.K, OUTPUTS) * item)
+        if is_linear(&op.op):
+            op.filters.tiles = take(&end, round_up(op.op.K, OUTPUTS) * op.T * item)
+            op.filters.biases = take(&end, round_up(op.op.K, OUTPUTS) * item)
             continue
-        op.tap = <int64_t*> take(&end, padded_taps(op) * sizeof(int64_t))
-        op.filters = take(&end, padded_filters(op) * op.T * item)
-        op.biases = take(&end, padded_filters(op) * item)
-        if by_winograd(op):
-            op.u = take(&end, round_up(op.op.K, 4) * PLANES * op.op.C * item)
+        take_filters(&op.op, &op.filters, &end, item)
+        if i > 0 and op.op.kind != BLOCK:
+            back = turned(&op.op)
+            take_filters(&back, &op.turned, &end, item)
+            op.turned_weight = take(&end, op.op.K * op.T * item)
+        elif by_winograd(&op.op):
             op.u_back = take(&end, round_up(op.op.C, 4) * PLANES * op.op.K * item)
         elif i > 0:
             op.frames = take(&end, op.op.K * frame_size(op) * item)
@@ -143,11 +162,11 @@ cdef Py_ssize_t lay_out_values(
     cdef Py_ssize_t i, n = net.n_operations, size
     for i in range(n + 1):
         size = input_bytes(net, i)
-        slot.x_step[i] = size if group > 1 and (i == n or net.operations[i].op.kind != BLOCK) else 0
+        slot.x_step[i] = size if group > 1 and (i == n or is_linear(&net.operations[i].op)) else 0
         slot.x[i] = <char*> take(&end, (group - 1) * slot.x_step[i] + size)
-        if i < n and net.operations[i].op.kind == BLOCK:
+        if i < n:
             slot.winner_step[i] = 0
-            slot.winner[i] = <char*> take(&end, maps_bytes(&net.operations[i]))
+            slot.winner[i] = <char*> take(&end, winner_bytes(&net.operations[i].op))
     return end - memory
 
 
@@ -160,8 +179,8 @@ cdef Py_ssize_t lay_out_kept(const Network* net, Slot* slot, char* memory) noexc
     cdef Py_ssize_t i, n = net.n_operations
     for i in range(n + 1):
         slot.x[i] = <char*> take(&end, input_bytes(net, i))
-        if i < n and net.operations[i].op.kind == BLOCK:
-            slot.winner[i] = <char*> take(&end, maps_bytes(&net.operations[i]))
+        if i < n:
+            slot.winner[i] = <char*> take(&end, winner_bytes(&net.operations[i].op))
     for i in range(n + 1):
         slot.x_step[i] = end - memory
         if i < n:
@@ -172,26 +191,32 @@ cdef Py_ssize_t lay_out_kept(const Network* net, Slot* slot, char* memory) noexc
 cdef Py_ssize_t lay_out_gradients(const Network* net, Slot* slot, char* memory) noexcept nogil:
     """Point into the memory what the backward pass needs; return the bytes it takes."""
     cdef char* end = memory
-    cdef Py_ssize_t i, item = net.item, image = 0, maps = 0, noted = 0
+    cdef Py_ssize_t i, item = net.item, row = 0, image = 0, maps = 0, winners = 0, noted = 0
     cdef const Prepared* op
+    cdef Operation back
     for i in range(net.n_operations):
         op = &net.operations[i]
-        if op.op.kind == BLOCK:
-            slot.dw[i] = take(&end, dweight_size(op) * item)
-            slot.dbias[i] = take(&end, padded_filters(op) * VECTOR_BYTES)
-        if op.op.kind == BLOCK and i == 0:
-            slot.rows = take(&end, 16 * op.op.Q * VECTOR_BYTES)
-        elif op.op.kind == BLOCK:
-            slot.d_step[i] = 0
-            slot.d[i] = <char*> take(&end, input_bytes(net, i))
-            image = max(image, padded_image(op))
-            maps = max(maps, padded_maps(op))
-            noted = max(noted, noted_size(op))
-        else:
+        if is_linear(&op.op):
             slot.d_step[i + 1] = op.op.K * VECTOR_BYTES
             slot.d[i + 1] = <char*> take(&end, net.group * slot.d_step[i + 1])
+            continue
+        slot.dw[i] = take(&end, dweight_size(op) * item)
+        slot.dbias[i] = take(&end, padded_filters(&op.op) * VECTOR_BYTES)
+        row = max(row, op.op.Q)
+        if i > 0:
+            slot.d_step[i] = 0
+            slot.d[i] = <char*> take(&end, input_bytes(net, i))
+        if op.op.kind != BLOCK:
+            back = turned(&op.op)
+            maps = max(maps, back.C * back.H * back.W)
+        elif i > 0:
+            image = max(image, padded_image(op))
+            maps = max(maps, padded_maps(op))
+            winners = max(winners, padded_maps(op))
+            noted = max(noted, noted_size(op))
+    slot.rows = take(&end, 16 * row * VECTOR_BYTES)
     slot.maps = take(&end, maps * VECTOR_BYTES)
-    slot.winners = take(&end, 3 * maps * VECTOR_BYTES)
+    slot.winners = take(&end, 3 * winners * VECTOR_BYTES)
     slot.noted = take(&end, 2 * noted * item)
     slot.images = take(&end, image * VECTOR_BYTES)
     slot.gradient = take(&end, net.n_parameters * item)
@@ -210,7 +235,7 @@ cdef Py_ssize_t lay_out_slot(
     cdef const Operation* op = &net.operations[0].op
     cdef Py_ssize_t i, planes = 0
     for i in range(net.n_operations):
-        if net.operations[i].op.kind == BLOCK and by_winograd(&net.operations[i]):
+        if not is_linear(&net.operations[i].op):
             planes = max(planes, net.operations[i].op.C, net.operations[i].op.K)
     slot.planes = take(&end, PLANES * planes * WINDOWS * VECTOR_BYTES)
     if training:

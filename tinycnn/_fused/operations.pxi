@@ -16,37 +16,32 @@ cdef struct Steps:
 cdef Steps operations[N_KINDS]
 
 
-cdef void block_prepare(Prepared* block, const real* flat) noexcept nogil:
-    cdef const Operation* op = &block.op
-    fill_taps(block)
-    fill_filters(block, flat)
-    if by_winograd(block):
+cdef void conv_prepare(Prepared* conv, const real* flat) noexcept nogil:
+    cdef const Operation* op = &conv.op
+    cdef const real* weight = flat + op.weight_at
+    fill_filters(op, &conv.filters, weight, flat + op.bias_at if op.bias_at >= 0 else NULL)
+    if op.kind != BLOCK:
+        fill_turned(conv, weight)
+    elif by_winograd(op):
         winograd_weights(
-            view4(flat + op.weight_at, op.K, op.C, 3, 3),
-            view4(block.u, tiles_of(4, op.K), PLANES, op.C, 4),
-            view4(block.u_back, tiles_of(4, op.C), PLANES, op.K, 4)
+            exchanged(weight, op.K, op.C), view4(conv.u_back, tiles_of(4, op.C), PLANES, op.K, 4)
         )
-    elif block.index > 0:
-        fill_frames(block, flat)
+    elif conv.index > 0:
+        fill_frames(conv, flat)
 
 
-cdef void block_forward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
-    """Values may become infinite or NaN on the way: then they spread as they should, directly."""
-    cdef const Operation* op = &block.op
-    cdef Py_ssize_t i = block.index, start = block.out_top * block.out_W + block.out_left
-    cdef bint careful = may_overflow(block, &slot.bound)
-    cdef real[:, :, :, ::1] x = view4(input_of(slot, i, b), op.C, op.H, op.W, LANES)
-    cdef real[:, :, :, ::1] winner = view4(winner_of(slot, i, b), op.K, op.P, op.Q, LANES)
-    cdef real[:, :, :, ::1] pooled = inside(
-        input_of(slot, i + 1, b) + start * VECTOR_BYTES, op.K, op.P, op.Q, block.out_H, block.out_W
+cdef void conv_forward(const Prepared* conv, Slot* slot, Py_ssize_t b) noexcept nogil:
+    cdef const Operation* op = &conv.op
+    cdef Py_ssize_t i = conv.index, K = op.K if op.kind == BLOCK else 0
+    cdef bint careful = may_overflow(&conv.filters, &slot.bound)
+    convolve(
+        &conv.filters, careful, view4(input_of(slot, i, b), op.C, op.H, op.W, LANES),
+        <vec*> slot.planes, inside(
+            input_of(slot, i + 1, b), op.K, op.P, op.Q, conv.out_H, conv.out_W, conv.out_top,
+            conv.out_left
+        ),
+        view4(winner_of(slot, i, b), K, op.P, op.Q, LANES)
     )
-    if careful or not by_winograd(block):
-        conv_pool(block, careful, x, pooled, winner)
-    else:
-        winograd_forward(
-            x, view4(block.u, tiles_of(4, op.K), PLANES, op.C, 4),
-            view1(block.biases, padded_filters(block)), <vec*> slot.planes, pooled, winner
-        )
 
 
 cdef void block_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
@@ -56,23 +51,24 @@ cdef void block_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
         later_backward(block, slot, b)
 
 
-cdef void block_collect(
-    const Prepared* block, Slot* slot, Py_ssize_t n, real* gradient
+cdef void conv_collect(
+    const Prepared* conv, Slot* slot, Py_ssize_t n, real* gradient
 ) noexcept nogil:
-    if block.index == 0:
-        add_up_taps(block, slot, gradient + block.op.weight_at)
+    if conv.index == 0 or conv.op.kind != BLOCK:
+        add_up_taps(conv, slot, gradient + conv.op.weight_at)
     else:
-        read_filters(block, slot, gradient + block.op.weight_at)
-    if block.op.bias_at >= 0:
-        sum_rows(
-            <const vec*> slot.dbias[block.index], block.op.K, gradient + block.op.bias_at
-        )
+        read_filters(conv, slot, gradient + conv.op.weight_at)
+    if conv.op.bias_at >= 0:
+        sum_rows(<const vec*> slot.dbias[conv.index], conv.op.K, gradient + conv.op.bias_at)
 
 
 operations[BLOCK] = Steps(
-    prepare=&block_prepare, forward=&block_forward, backward=&block_backward,
-    collect=&block_collect
+    prepare=&conv_prepare, forward=&conv_forward, backward=&block_backward, collect=&conv_collect
 )
+operations[CONV] = Steps(
+    prepare=&conv_prepare, forward=&conv_forward, backward=&maps_backward, collect=&conv_collect
+)
+operations[CONV_RELU] = operations[CONV]
 operations[LINEAR] = Steps(
     prepare=&fill_linear, forward=&linear_forward, backward=&linear_backward,
     collect=&linear_collect

@@ -49,7 +49,7 @@ cdef class Plan:
         self.item, self.lanes, self.n_parameters = item, lane_count(item), n_parameters
         for i in range(n):
             prepare_row(net, i, rows[i])
-            if rows[i].kind != BLOCK:
+            if rows[i].kind >= LINEAR:
                 lane_block_bytes += net.operations[i].T * kernels.vector_bytes
         if rows[n - 1].kind != LINEAR:
             raise ValueError("a plan ends with LINEAR")
@@ -95,7 +95,7 @@ cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
     """Enter row i of a plan, and check that it fits what comes before."""
     cdef Prepared* row = &net.operations[i]
     cdef Prepared* before = &net.operations[i - 1] if i > 0 else NULL
-    cdef Py_ssize_t windows
+    cdef Py_ssize_t rows, columns
     cdef bint fits = (
         min(op.C, op.inner_H, op.inner_W, op.K) > 0 and min(op.top, op.left) >= 0
         and op.top + op.inner_H <= op.H and op.left + op.inner_W <= op.W
@@ -104,9 +104,13 @@ cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
     row.index = i
     row.out_top = row.out_left = 0
     row.out_H, row.out_W = op.P, op.Q
-    if op.kind == BLOCK:
-        windows = min((op.H - op.R + 1) // 2 - op.P, (op.W - op.S + 1) // 2 - op.Q)
-        fits = fits and min(op.R, op.S, op.P, op.Q) > 0 and windows >= 0
+    if op.kind < LINEAR:
+        # Without a pool, windows are whole, too.
+        rows, columns = op.P + op.P % 2, op.Q + op.Q % 2
+        if op.kind == BLOCK:
+            rows, columns = 2 * op.P, 2 * op.Q
+        fits = fits and min(op.kind + 1, op.R, op.S, op.P, op.Q) > 0
+        fits = fits and rows <= op.H - op.R + 1 and columns <= op.W - op.S + 1
         row.T = op.C * op.R * op.S
     else:
         fits = fits and op.kind in (LINEAR, LINEAR_RELU) and op.P == op.Q == 1
@@ -114,13 +118,13 @@ cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
         row.T = op.C * op.H * op.W
     fits = fits and 0 <= op.weight_at <= net.n_parameters - op.K * row.T
     fits = fits and -1 <= op.bias_at <= net.n_parameters - op.K
-    if before != NULL and op.kind == BLOCK:
-        fits = fits and before.op.kind == BLOCK
+    if before != NULL and op.kind < LINEAR:
+        fits = fits and before.op.kind < LINEAR
     if before != NULL:
         fits = fits and op.C * op.inner_H * op.inner_W == before.op.K * before.op.P * before.op.Q
-        fits = fits and (op.inner_W == before.op.Q or op.kind != BLOCK)
-        fits = fits and (op.inner_H == before.op.P or op.kind != BLOCK)
-        if op.kind == BLOCK:
+        fits = fits and (op.inner_W == before.op.Q or op.kind >= LINEAR)
+        fits = fits and (op.inner_H == before.op.P or op.kind >= LINEAR)
+        if op.kind < LINEAR:
             before.out_H, before.out_W = op.H, op.W
             before.out_top, before.out_left = op.top, op.left
     if not fits:

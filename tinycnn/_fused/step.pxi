@@ -148,9 +148,9 @@ cdef double group_gradient(
     cdef double loss = 0
     for i in range(n):
         op = &job.net.operations[i]
-        if op.op.kind == BLOCK:
+        if not is_linear(&op.op):
             fill_zero(<real*> slot.dw[i], dweight_size(op))
-            fill_zero(<real*> slot.dbias[i], padded_filters(op) * L)
+            fill_zero(<real*> slot.dbias[i], padded_filters(&op.op) * L)
     if job.kept != NULL:
         lay_out_kept(&job.net, slot, job.kept + first * job.kept_bytes)
     for b in range(n_lane_blocks):

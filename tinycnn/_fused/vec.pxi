@@ -47,8 +47,10 @@ cdef extern from "_fused/views.h":
     ) noexcept nogil
     int64_t[::1] offsets(const void* p, Py_ssize_t a) noexcept nogil
     real[:, :, :, ::1] inside(
-        const void* p, Py_ssize_t C, Py_ssize_t h, Py_ssize_t w, Py_ssize_t H, Py_ssize_t W
+        const void* p, Py_ssize_t C, Py_ssize_t h, Py_ssize_t w, Py_ssize_t H, Py_ssize_t W,
+        Py_ssize_t top, Py_ssize_t left
     ) noexcept nogil
+    real[:, :, :, ::1] exchanged(const void* p, Py_ssize_t K, Py_ssize_t C) noexcept nogil
     real[:, :, ::1] lane_blocks(
         const void* p, Py_ssize_t n, Py_ssize_t step, Py_ssize_t F
     ) noexcept nogil

@@ -18,7 +18,7 @@ from tinycnn.layer import Shape
 from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU
 
 # Operations, by their numbers in _kernels.pxd.
-BLOCK, LINEAR, LINEAR_RELU = range(3)
+BLOCK, CONV, CONV_RELU, LINEAR, LINEAR_RELU = range(5)
 
 # Layers that follow each other, and the operation that computes them in one; None: nothing has to
 # be done. The longest pattern comes first. Whether ReLU or MaxPool comes first makes no difference,
@@ -27,6 +27,8 @@ BLOCK, LINEAR, LINEAR_RELU = range(3)
 PATTERNS: tuple[tuple[tuple[type[Layer], ...], int | None], ...] = (
     ((Conv, ReLU, MaxPool), BLOCK),
     ((Conv, MaxPool, ReLU), BLOCK),
+    ((Conv, ReLU), CONV_RELU),
+    ((Conv,), CONV),
     ((Linear, ReLU), LINEAR_RELU),
     ((Linear,), LINEAR),
     ((Flatten,), None),
@@ -35,7 +37,8 @@ PATTERNS: tuple[tuple[tuple[type[Layer], ...], int | None], ...] = (
 # A row of the table: `Operation` in _kernels.pxd.
 #
 #   kind               number of the operation
-#   C, H, W            what it sees of an image, with its border of zeros
+#   C, H, W            what it sees of an image, with its border of zeros; a conv without pool
+#                      works on windows of 2 x 2 outputs, and has more zeros for an odd number
 #   inner_H, inner_W   what is inside the border,
 #   top, left          and where that begins
 #   K, R, S, P, Q      K filters of R x S taps, P x Q values of each; or K units, else 1
@@ -109,8 +112,9 @@ def make_table(architecture: Architecture) -> npt.NDArray[np.void]:
         layers, kind = _longest_pattern(steps, i)
         first, i = i, i + len(layers)
         if kind is not None:
-            sizes = _sizes(steps[shaped].input_shape, steps[first].layer)
             filters = _filters(steps[first].layer, steps[i - 1].output_shape)
+            odd = (filters[-2] % 2, filters[-1] % 2) if kind in (CONV, CONV_RELU) else (0, 0)
+            sizes = _sizes(steps[shaped].input_shape, steps[first].layer, odd)
             rows.append((kind, *sizes, *filters, *places[steps[first].name]))
             shaped = i
     if not rows or rows[-1][0] != LINEAR:
@@ -143,13 +147,16 @@ def _longest_pattern(steps: tuple[Step, ...], i: int) -> tuple[tuple[type[Layer]
     raise NoPlan(f"no fast operation for {kinds[0].__name__} at {step.name}{missing}")
 
 
-def _sizes(input_shape: Shape, layer: Layer) -> tuple[int, ...]:
-    """Return C, H, W, inner_H, inner_W, top and left of an operation that begins with a layer."""
+def _sizes(input_shape: Shape, layer: Layer, odd: tuple[int, int]) -> tuple[int, ...]:
+    """Return C, H, W, inner_H, inner_W, top and left of an operation that begins with a layer.
+
+    odd: rows and columns of zeros that are added below and to the right.
+    """
     C, H, W = (*input_shape, 1, 1)[:3]
     if not isinstance(layer, Conv):
         return C, H, W, H, W, 0, 0
     (top, bottom), (left, right) = layer.border
-    return C, H + top + bottom, W + left + right, H, W, top, left
+    return C, H + top + bottom + odd[0], W + left + right + odd[1], H, W, top, left
 
 
 def _filters(layer: Layer, output_shape: Shape) -> tuple[int, ...]:
