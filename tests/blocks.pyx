@@ -1,7 +1,7 @@
 """The block kernels, one by one, for `test_blocks.py`, which builds this."""
 
 from libc.math cimport INFINITY, exp, expf, fabs, log, sqrt, sqrtf
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -16,6 +16,7 @@ include "_fused/memory.pxi"
 include "_fused/pack.pxi"
 include "_fused/conv.pxi"
 include "_fused/winograd.pxi"
+include "_fused/drop.pxi"
 include "_fused/linear.pxi"
 include "_fused/loss.pxi"
 include "_fused/first.pxi"
@@ -53,7 +54,6 @@ cdef class Block:
     """Conv, ReLU and pool of one lane block; as the first block, or as a later one."""
 
     cdef Prepared block
-    cdef Source dout
     cdef object kept
     cdef readonly object x, pooled, winner, d, rows, planes, winners, noted, images
 
@@ -106,17 +106,17 @@ cdef class Block:
         cdef Slot slot
         memset(&next_one, 0, sizeof(Prepared))
         next_one.op.H, next_one.op.W = self.block.op.P, self.block.op.Q
-        self.dout = Source(values=&d[0, 0, 0, 0], next=&next_one, dlinear=NULL)
+        slot.dout = Source(values=&d[0, 0, 0, 0], next=&next_one, dlinear=NULL)
         self.block.index = 0
         dw = aligned(padded_filters(&self.block.op), padded_taps(&self.block.op), L)
         dbias = aligned(padded_filters(&self.block.op), L)
         if selecting:
             first_by_selecting(
-                &self.block, &self.dout, self.x, self.winner, self.rows, dw, dbias
+                &self.block, &slot, self.x, self.winner, self.rows, dw, dbias
             )
         else:
             first_by_spreading(
-                &self.block, &self.dout, self.x, self.winner, self.rows, dw, dbias
+                &self.block, &slot, self.x, self.winner, self.rows, dw, dbias
             )
         slot.dw[0] = address(dw.ravel())
         cdef real[:, ::1] dweight = np.empty((self.block.op.K, self.block.T), DTYPE)
@@ -263,6 +263,13 @@ def packed(images, border, Py_ssize_t count):
     else:
         pack(doubles, count, &how, &op, &x[0, 0, 0, 0])
     return np.asarray(x)
+
+
+def dropped(uint64_t key, Py_ssize_t place, double rate, real[:, ::1] x, Py_ssize_t first):
+    """x (n, L) *= what a dropout does to values from the first one on."""
+    cdef Prepared op
+    op.key, op.op.rate = key, rate
+    drop(&op, place, <vec*> &x[0, 0], x.shape[0], first)
 
 
 def lanes(a):

@@ -12,6 +12,7 @@ from conftest import relative_error
 
 from tinycnn import _reference
 from tinycnn.fast import dispatch
+from tinycnn.layers import Dropout, DropoutKey
 
 ROOT = Path(__file__).parent.parent
 VECTORS = {
@@ -248,6 +249,18 @@ def test_packing(blocks, dtype, border, size):
         wanted = np.pad(pixels * 0.5 + 0.25, ((0, 0), (0, 0), *rows))
         assert (images(x)[:count] == wanted).all()
         assert not images(x)[count:].any()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1 - 2**-40])
+def test_dropout(blocks, rate):
+    key, place, first, n = 2**62 + 12345678912345, 2**32 - 5, 70, 40
+    x = draw(np.random.default_rng(7), blocks, n, blocks.L)
+    layer = Dropout(rate)
+    values = np.ones((blocks.L, first + n), blocks.DTYPE)
+    wanted = layer.forward(values, {}, DropoutKey(key, place))[0][:, first:].T * x
+    blocks.dropped(key, place, rate, x, first)
+    assert (x == wanted).all()
+    assert (x == 0).any() == (rate > 0)
 
 
 def test_shuffles(blocks):

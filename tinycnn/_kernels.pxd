@@ -4,7 +4,7 @@
 compiled once, calls through it. The table's name tells the sources that both were compiled from.
 """
 
-from libc.stdint cimport int8_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
 
 cdef extern from *:
     """
@@ -38,6 +38,8 @@ cdef packed struct Operation:
     int64_t inner_H, inner_W, top, left
     int64_t K, R, S, P, Q
     int64_t weight_at, bias_at
+    int64_t dropout
+    double rate
 
 # The filters of a convolution as its kernels want them, and what becomes of its outputs.
 cdef struct Filters:
@@ -54,6 +56,8 @@ cdef struct Prepared:
     Operation op
     Py_ssize_t index  # among the operations
     Py_ssize_t T  # taps of a filter; of a linear operation its inputs
+    bint drops  # some of its inputs, as `drop.pxi` says
+    uint64_t key
     # Where the output goes: the inside of maps of out_H x out_W, which is what comes next.
     Py_ssize_t out_H, out_W, out_top, out_left
     Filters filters  # of a linear operation, tiles (T, 10 outputs) and biases

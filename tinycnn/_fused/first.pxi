@@ -116,7 +116,7 @@ cdef inline void spread_taps(
 
 
 cdef void first_by_spreading(
-    const Prepared* block, const Source* dout, const real[:, :, :, ::1] x,
+    const Prepared* block, const Slot* slot, const real[:, :, :, ::1] x,
     const real[:, :, :, ::1] winner, real[:, :, :, ::1] rows, real[:, :, ::1] dw,
     real[:, ::1] dbias
 ) noexcept nogil:
@@ -126,7 +126,7 @@ cdef void first_by_spreading(
         for tile in range(tiles_of(4, K)):
             k = 4 * tile
             for f in range(min(<Py_ssize_t> 4, K - k)):
-                read_gradient(dout, block, k + f, p, 1, <vec*> &rows[f, 0, 0, 0])
+                read_gradient(slot, &block.op, k + f, p, 1, <vec*> &rows[f, 0, 0, 0])
                 spread_row(
                     <const vec*> &winner[k + f, p, 0, 0], <const vec*> &rows[f, 0, 0, 0], Q,
                     <vec*> &rows[f, 0, 0, 0], <vec*> &dbias[k + f, 0]
@@ -138,7 +138,7 @@ cdef void first_by_spreading(
 
 
 cdef void first_by_selecting(
-    const Prepared* block, const Source* dout, const real[:, :, :, ::1] x,
+    const Prepared* block, const Slot* slot, const real[:, :, :, ::1] x,
     const real[:, :, :, ::1] winner, real[:, :, :, ::1] rows, real[:, :, ::1] dw,
     real[:, ::1] dbias
 ) noexcept nogil:
@@ -151,7 +151,7 @@ cdef void first_by_selecting(
             # All their rows first: while the weights and winners of one come from the second-level
             # cache, those of the next are asked for.
             for k in range(16 * first, min(16 * first + 16, K)):
-                read_gradient(dout, block, k, p, 1, <vec*> &rows[k % 16 // 4, k % 4, 0, 0])
+                read_gradient(slot, &block.op, k, p, 1, <vec*> &rows[k % 16 // 4, k % 4, 0, 0])
             for k in range(16 * first, min(16 * first + 16, K)):
                 row = <vec*> &rows[k % 16 // 4, k % 4, 0, 0]
                 places = <const vec*> &winner[k, p, 0, 0]
@@ -180,9 +180,9 @@ cdef void first_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
     cdef real[:, :, ::1] dw = view3(slot.dw[0], padded_filters(op), padded_taps(op), LANES)
     cdef real[:, ::1] dbias = view2(slot.dbias[0], op.K, LANES)
     if MANY_REGISTERS and selecting:
-        first_by_selecting(block, &slot.dout, x, winner, rows, dw, dbias)
+        first_by_selecting(block, slot, x, winner, rows, dw, dbias)
     else:
-        first_by_spreading(block, &slot.dout, x, winner, rows, dw, dbias)
+        first_by_spreading(block, slot, x, winner, rows, dw, dbias)
 
 
 cdef void add_up_taps(const Prepared* block, const Slot* slot, real* dweight) noexcept nogil:

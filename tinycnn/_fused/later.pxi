@@ -167,6 +167,7 @@ cdef void spread_winners(
     cdef vec value[LANES]
     cdef wholes seen[LANES]
     cdef wholes framed[LANES]
+    cdef wholes* framed_or_not = NULL if by_winograd(&block.op) else framed
     cdef vec place, total
     for k in range(winner.shape[0]):
         total = splat(0)
@@ -181,12 +182,12 @@ cdef void spread_winners(
                 framed[i] = place_of(place, k * frame_size(block) + C + frame, -C, -frame)
                 i += 1
                 if i == LANES:
-                    store_winners(value, seen, NULL if by_winograd(&block.op) else framed, winners, n)
+                    store_winners(value, seen, framed_or_not, winners, n)
                     n += LANES
                     i = 0
         (<vec*> &dbias[k, 0])[0] += total
     if i > 0:
-        store_winners(value, seen, NULL if by_winograd(&block.op) else framed, winners, n)
+        store_winners(value, seen, framed_or_not, winners, n)
 
 
 cdef inline void note_winners(
@@ -301,7 +302,7 @@ cdef void later_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
     cdef real[:, ::1] noted = view2(slot.noted, 2, noted_size(block))
     cdef real[:, ::1] images = view2(slot.images, LANES, padded_image(block))
     for k in range(op.K):
-        read_gradient(&slot.dout, block, k, 0, op.P, <vec*> &d[k, 0, 0, 0])
+        read_gradient(slot, &block.op, k, 0, op.P, <vec*> &d[k, 0, 0, 0])
     spread_winners(block, winner, d, winners, view2(slot.dbias[i], op.K, LANES))
     lanes_to_images(&x[0, 0, 0, 0], size, size * op.C, images)
     later_filters(

@@ -103,26 +103,24 @@ cdef void linear_dx(
 
 
 cdef void read_gradient(
-    const Source* dout, const Prepared* block, Py_ssize_t k, Py_ssize_t p, Py_ssize_t rows, vec* d
+    const Slot* slot, const Operation* op, Py_ssize_t k, Py_ssize_t p, Py_ssize_t rows, vec* d
 ) noexcept nogil:
-    """d[rows, Q] = the gradient of a block's pooled values of filter k, from row p on.
+    """d[rows, Q] = the gradient of an operation's outputs of filter k, from row p on.
 
     It is read from within the border of what comes next, or computed from that of its outputs.
     """
-    cdef const Operation* op = &block.op
+    cdef const Source* dout = &slot.dout
     cdef const Operation* next_op = &dout.next.op
     cdef const vec* values = <const vec*> dout.values
-    cdef Py_ssize_t row
+    cdef Py_ssize_t first = (k * op.P + p) * op.Q, row
     if values == NULL:
-        linear_dx(
-            dout.next, <const vec*> dout.dlinear, (k * op.P + p) * op.Q, rows * op.Q, d
-        )
-        return
-    values += (k * next_op.H + next_op.top + p) * next_op.W + next_op.left
-    for row in range(rows):
-        memcpy(d, values, op.Q * VECTOR_BYTES)
-        d += op.Q
-        values += next_op.W
+        linear_dx(dout.next, <const vec*> dout.dlinear, first, rows * op.Q, d)
+    else:
+        values += (k * next_op.H + next_op.top + p) * next_op.W + next_op.left
+        for row in range(rows):
+            memcpy(d + row * op.Q, values + row * next_op.W, op.Q * VECTOR_BYTES)
+    if dout.next.drops:
+        drop(dout.next, slot.place, d, rows * op.Q, first)
 
 
 cdef inline void dweight_tile(
@@ -191,7 +189,7 @@ cdef void linear_backward(const Prepared* linear, Slot* slot, Py_ssize_t b) noex
     """
     cdef vec* dout = <vec*> gradient_of(slot, linear.index + 1, b)
     if slot.dout.next != NULL:
-        linear_dx(slot.dout.next, <const vec*> slot.dout.dlinear, 0, linear.op.K, dout)
+        read_gradient(slot, &linear.op, 0, 0, linear.op.K, dout)
     slot.dout = Source(values=NULL, next=linear, dlinear=dout)
 
 

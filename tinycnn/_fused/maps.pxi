@@ -53,27 +53,34 @@ cdef inline void dense_row(
 
 
 cdef void maps_filters(
-    const Prepared* conv, const Source* dout, const real[:, :, :, ::1] x,
-    const real[:, :, :, ::1] out, real[:, :, :, ::1] d, real[:, :, :, ::1] rows,
-    real[:, :, ::1] dw, real[:, ::1] dbias
+    const Prepared* conv, const Slot* slot, Py_ssize_t b, real[:, :, :, ::1] d
 ) noexcept nogil:
-    """d (K, P, Q, L) = the gradient; dw (K, T, L), dbias (K, L) += those of one lane block."""
-    cdef Py_ssize_t K = out.shape[0], P = out.shape[1], Q = out.shape[2], p, k, f, h, tile
-    cdef bint relu = conv.op.kind == CONV_RELU
-    for p in range(tiles_of(2, P)):
-        for tile in range(tiles_of(4, K)):
+    """d (K, P, Q, L) = the gradient; the slot's dw and dbias += those of lane block b."""
+    cdef const Operation* op = &conv.op
+    cdef Py_ssize_t i = conv.index, p, k, f, h, tile
+    cdef bint relu = op.kind == CONV_RELU
+    cdef real[:, :, :, ::1] x = view4(input_of(slot, i, b), op.C, op.H, op.W, LANES)
+    cdef real[:, :, :, ::1] out = inside(
+        input_of(slot, i + 1, b), op.K, op.P, op.Q, conv.out_H, conv.out_W, conv.out_top,
+        conv.out_left
+    )
+    cdef real[:, :, :, ::1] rows = view4(slot.rows, 4, 4, tiles_of(2, op.Q), LANES)
+    cdef real[:, :, ::1] dw = view3(slot.dw[i], padded_filters(op), padded_taps(op), LANES)
+    cdef real[:, ::1] dbias = view2(slot.dbias[i], op.K, LANES)
+    for p in range(tiles_of(2, op.P)):
+        for tile in range(tiles_of(4, op.K)):
             k = 4 * tile
-            for f in range(min(<Py_ssize_t> 4, K - k)):
-                for h in range(2 * p, min(2 * p + 2, P)):
-                    read_gradient(dout, conv, k + f, h, 1, <vec*> &d[k + f, h, 0, 0])
+            for f in range(min(<Py_ssize_t> 4, op.K - k)):
+                for h in range(2 * p, min(2 * p + 2, op.P)):
+                    read_gradient(slot, op, k + f, h, 1, <vec*> &d[k + f, h, 0, 0])
                     dense_row(
-                        relu, <const vec*> &out[k + f, h, 0, 0], <vec*> &d[k + f, h, 0, 0], Q,
+                        relu, <const vec*> &out[k + f, h, 0, 0], <vec*> &d[k + f, h, 0, 0], op.Q,
                         <vec*> &rows[f, h % 2 * 2, 0, 0], <vec*> &rows[f, h % 2 * 2 + 1, 0, 0],
                         <vec*> &dbias[k + f, 0]
                     )
-                if 2 * p + 1 == P:
+                if 2 * p + 1 == op.P:
                     fill_zero(&rows[f, 2, 0, 0], 2 * rows.shape[2] * LANES)
-            if K - k > 2:
+            if op.K - k > 2:
                 spread_taps(4, conv, <const vec*> &x[0, 2 * p, 0, 0], rows, dw, k)
             else:
                 spread_taps(2, conv, <const vec*> &x[0, 2 * p, 0, 0], rows, dw, k)
@@ -86,29 +93,20 @@ cdef void maps_backward(const Prepared* conv, Slot* slot, Py_ssize_t b) noexcept
     cdef Py_ssize_t i = conv.index
     # Of the first one, nobody needs the gradient again: its rows take each other's place.
     cdef Py_ssize_t width = back.W if i > 0 else 0
-    cdef real* framed = <real*> slot.maps
     maps_filters(
-        conv, &slot.dout, view4(input_of(slot, i, b), op.C, op.H, op.W, LANES),
-        inside(
-            input_of(slot, i + 1, b), op.K, op.P, op.Q, conv.out_H, conv.out_W, conv.out_top,
-            conv.out_left
-        ),
-        inside(framed, op.K, op.P, op.Q, back.H, width, back.top, back.left),
-        view4(slot.rows, 4, 4, tiles_of(2, op.Q), LANES),
-        view3(slot.dw[i], padded_filters(op), padded_taps(op), LANES),
-        view2(slot.dbias[i], op.K, LANES)
+        conv, slot, b,
+        inside(slot.maps, op.K, op.P, op.Q, back.H, width, back.top, back.left)
     )
-    if i > 0:
-        clear_border(&back, framed)
-        convolve(
-            &conv.turned, False,
-            inside(
-                framed, op.K, back.H - op.top, back.W - op.left, back.H, back.W, op.top, op.left
-            ),
-            <vec*> slot.planes,
-            inside(
-                gradient_of(slot, i, b), op.C, op.inner_H, op.inner_W, op.H, op.W, op.top, op.left
-            ),
-            view4(NULL, 0, 0, 0, LANES)
-        )
-        slot.dout = Source(values=gradient_of(slot, i, b), next=conv, dlinear=NULL)
+    if i == 0:
+        return
+    clear_border(&back, <real*> slot.maps)
+    convolve(
+        &conv.turned, False,
+        inside(
+            slot.maps, op.K, back.H - op.top, back.W - op.left, back.H, back.W, op.top, op.left
+        ),
+        <vec*> slot.planes,
+        inside(gradient_of(slot, i, b), op.C, op.inner_H, op.inner_W, op.H, op.W, op.top, op.left),
+        view4(NULL, 0, 0, 0, LANES)
+    )
+    slot.dout = Source(values=gradient_of(slot, i, b), next=conv, dlinear=NULL)

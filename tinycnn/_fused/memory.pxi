@@ -28,6 +28,7 @@ cdef struct Slot:
     void* dw[MAX_OPERATIONS]  # (K, T, L), rounded up; after the first block (K, R, runs * L)
     void* dbias[MAX_OPERATIONS]  # (K, L), rounded up
     double bound  # of the values that the next operation sees
+    Py_ssize_t place  # of the lane block's first image in the order
     Source dout
     void* rows  # (4 filters, 4 positions, Q, L) of the first block, or of a conv without pool
     void* planes  # (16, C or K, 3, L): see `winograd.pxi`

@@ -33,7 +33,7 @@ cdef class Plan:
     cdef PyThread_type_lock spare_lock
     cdef char* spare
     cdef Py_ssize_t spare_bytes
-    cdef readonly Py_ssize_t item, lanes, n_parameters, n_classes, n_features
+    cdef readonly Py_ssize_t item, lanes, n_parameters, n_classes, n_features, n_dropouts
     cdef readonly Py_ssize_t group_images, kept_bytes
 
     def __cinit__(
@@ -49,6 +49,7 @@ cdef class Plan:
         self.item, self.lanes, self.n_parameters = item, lane_count(item), n_parameters
         for i in range(n):
             prepare_row(net, i, rows[i])
+            self.n_dropouts = max(self.n_dropouts, rows[i].dropout + 1)
             if rows[i].kind >= LINEAR:
                 lane_block_bytes += net.operations[i].T * kernels.vector_bytes
         if rows[n - 1].kind != LINEAR:
@@ -118,6 +119,7 @@ cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
         row.T = op.C * op.H * op.W
     fits = fits and 0 <= op.weight_at <= net.n_parameters - op.K * row.T
     fits = fits and -1 <= op.bias_at <= net.n_parameters - op.K
+    fits = fits and -1 <= op.dropout < MAX_OPERATIONS and 0 <= op.rate < 1
     if before != NULL and op.kind < LINEAR:
         fits = fits and before.op.kind < LINEAR
     if before != NULL:
@@ -288,6 +290,21 @@ cdef class Work:
         job.net = self.plan.net
         job.n_run = job.net.n_operations
         job.tables, job.slots, job.slot_bytes = self.tables, self.slots, self.slot_bytes
+
+    cdef int enter_keys(self, Job* job, const uint64_t[::1] keys) except -1:
+        """Tell a job the key of each dropout; None: nothing is dropped."""
+        cdef Prepared* op
+        cdef Py_ssize_t i
+        if keys is None:
+            return 0
+        if keys.shape[0] != self.plan.n_dropouts:
+            raise ValueError(f"{self.plan.n_dropouts} dropouts, {keys.shape[0]} keys")
+        for i in range(job.net.n_operations):
+            op = &job.net.operations[i]
+            op.drops = op.op.dropout >= 0
+            if op.drops:
+                op.key = keys[op.op.dropout]
+        return 0
 
     cdef int enter_gradient(self, Job* job, gradient) except -1:
         """Tell a job where its gradient is to go."""

@@ -90,18 +90,20 @@ cdef void load_lane_block(
 
 
 cdef void lane_block_forward(
-    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, Py_ssize_t b
+    Job* job, Slot* slot, Py_ssize_t count, Py_ssize_t b
 ) noexcept nogil:
-    """From count images, the first one on, to the outputs, as lane block b of its group."""
+    """From count images, from the slot's place on, to the outputs, as lane block b of its group."""
     cdef const Prepared* op
     cdef Py_ssize_t i
     for i in range(job.n_run):
         op = &job.net.operations[i]
         if has_border(&op.op):
             clear_border(&op.op, <real*> input_of(slot, i, b))
-    load_lane_block(job, slot, first, count, <real*> input_of(slot, 0, b))
+    load_lane_block(job, slot, slot.place, count, <real*> input_of(slot, 0, b))
     for i in range(job.n_run):
         op = &job.net.operations[i]
+        if op.drops:
+            drop_inputs(op, slot, b)
         operations[op.op.kind].forward(op, slot, b)
 
 
@@ -156,15 +158,15 @@ cdef double group_gradient(
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
+        slot.place = job.first + start
         dlogits = <real*> gradient_of(slot, n, b)
         if job.kept != NULL:
             read_dlogits(job, <const real*> job.dlogits, start, count, dlogits)
         else:
-            start += job.first
-            lane_block_forward(job, slot, start, count, b)
+            lane_block_forward(job, slot, count, b)
             loss += cross_entropy(
                 &job.loss, view2(dlogits, job.net.operations[n - 1].op.K, LANES), job.images.order,
-                start, count
+                slot.place, count
             )
         lane_block_backward(job, slot, b)
     for i in range(n):
@@ -252,7 +254,8 @@ cdef void group_forward(
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
-        lane_block_forward(job, &slot, job.first + start, count, b)
+        slot.place = job.first + start
+        lane_block_forward(job, &slot, count, b)
         write_outputs(
             job, <const real*> input_of(&slot, job.n_run, b), start, count, out
         )

@@ -175,6 +175,29 @@ TINY void transpose(vec *a)
 #endif
 }
 
+/* Random words of 32 bits, one a lane: `layers.py` has the same in NumPy. */
+#define WORD(x) ((x) & 0xffffffff)
+#define GOLDEN 0x9e3779b9u
+
+/* Those of images first, first + 1, ... in one half of a key. */
+TINY bits image_words(unsigned half, unsigned first)
+{
+    bits z;
+    UNROLL for (int l = 0; l < LANES; l++) z[l] = half + (first + l) * GOLDEN;
+    z = WORD((z ^ z >> 16) * 0x85ebca6b);
+    z = WORD((z ^ z >> 13) * 0xc2b2ae35);
+    return z ^ z >> 16;
+}
+
+/* Lane by lane, `kept`, or 0 for a share of threshold / 2^31 of all units. */
+TINY vec kept_or_0(bits low, bits high, unsigned unit, WHOLE threshold, REAL kept)
+{
+    bits z = WORD(low + unit * GOLDEN);
+    z = WORD((z ^ z >> 16) * 0x85ebca6b);
+    z = WORD((WORD(z + high) ^ WORD(z + high) >> 13) * 0xc2b2ae35);
+    return (vec) (((mask) ((z ^ z >> 16) >> 1) >= threshold) & (mask) splat(kept));
+}
+
 /* Byte number i of each lane, as a number. */
 TINY vec byte_of(vec a, int i)
 {

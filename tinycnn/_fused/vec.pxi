@@ -22,6 +22,7 @@ cdef extern from "_fused/vec.h":
     ctypedef float loose
     ctypedef int whole  # as large as real
     ctypedef int wholes  # a vector of them
+    ctypedef unsigned int bits  # likewise
     enum: VECTOR_BYTES "TINYCNN_VECTOR_BYTES"
     enum: LANES
     enum: MANY_REGISTERS
@@ -36,6 +37,10 @@ cdef extern from "_fused/vec.h":
     void lane_sums(vec* a) noexcept nogil
     void transpose(vec* a) noexcept nogil
     vec byte_of(vec a, int i) noexcept nogil
+    bits image_words(uint32_t half, uint32_t first) noexcept nogil
+    vec kept_or_0(
+        bits low, bits high, uint32_t unit, whole threshold, real kept
+    ) noexcept nogil
 
 
 cdef extern from "_fused/views.h":
