@@ -19,7 +19,7 @@ include "_fused/winograd.pxi"
 include "_fused/drop.pxi"
 include "_fused/linear.pxi"
 include "_fused/loss.pxi"
-include "_fused/first.pxi"
+include "_fused/dweight.pxi"
 include "_fused/maps.pxi"
 include "_fused/later.pxi"
 
@@ -102,26 +102,26 @@ cdef class Block:
     def first(self, selecting):
         """Return dweight and dbias, given winner and d, as of the first block."""
         cdef Prepared next_one
+        cdef Prepared first = self.block
         cdef real[:, :, :, ::1] d = self.d
         cdef Slot slot
         memset(&next_one, 0, sizeof(Prepared))
-        next_one.op.H, next_one.op.W = self.block.op.P, self.block.op.Q
+        memset(&slot, 0, sizeof(Slot))
+        next_one.op.H, next_one.op.W = first.op.P, first.op.Q
         slot.dout = Source(values=&d[0, 0, 0, 0], next=&next_one, dlinear=NULL)
-        self.block.index = 0
-        dw = aligned(padded_filters(&self.block.op), padded_taps(&self.block.op), L)
-        dbias = aligned(padded_filters(&self.block.op), L)
+        first.index = 0
+        dw = aligned(padded_filters(&first.op), padded_taps(&first.op), L)
+        dbias = aligned(padded_filters(&first.op), L)
+        slot.dw[0], slot.dbias[0] = address(dw.ravel()), address(dbias.ravel())
+        slot.rows = address(self.rows.ravel())
+        slot.x[0].first = <char*> address(self.x.ravel())
+        slot.winner[0].first = <char*> address(self.winner.ravel())
         if selecting:
-            first_by_selecting(
-                &self.block, &slot, self.x, self.winner, self.rows, dw, dbias
-            )
+            dweight_by_selecting(&first, &slot, 0)
         else:
-            first_by_spreading(
-                &self.block, &slot, self.x, self.winner, self.rows, dw, dbias
-            )
-        slot.dw[0] = address(dw.ravel())
-        cdef real[:, ::1] dweight = np.empty((self.block.op.K, self.block.T), DTYPE)
-        add_up_taps(&self.block, &slot, &dweight[0, 0])
-        self.block.index = 1
+            dweight_by_spreading(&first, &slot, 0, view4(NULL, 0, 0, 0, LANES))
+        cdef real[:, ::1] dweight = np.empty((first.op.K, first.T), DTYPE)
+        add_up_taps(&first, &slot, &dweight[0, 0])
         return np.asarray(dweight), dbias
 
     def later(self):
@@ -194,8 +194,8 @@ def maps(real[:, :, :, ::1] x, weight, bias, bint relu, real[:, :, :, ::1] dout)
         &conv.filters, False, x, <vec*> address(planes), out, view4(NULL, 0, 0, 0, L)
     )
     memset(&slot, 0, sizeof(Slot))
-    slot.x[1], slot.x[2] = <char*> &x[0, 0, 0, 0], <char*> address(out.ravel())
-    slot.d[1], slot.dw[1] = <char*> address(dx.ravel()), address(dw.ravel())
+    slot.x[1].first, slot.x[2].first = <char*> &x[0, 0, 0, 0], <char*> address(out.ravel())
+    slot.d[1].first, slot.dw[1] = <char*> address(dx.ravel()), address(dw.ravel())
     slot.dbias[1], slot.rows = address(dbias.ravel()), address(rows)
     slot.maps, slot.planes = address(framed), address(planes)
     cdef Prepared next_one

@@ -23,8 +23,7 @@ cdef void drop_inputs(const Prepared* op, Slot* slot, Py_ssize_t b) noexcept nog
     """Drop some of what an operation sees of lane block b; its border stays zero."""
     cdef Py_ssize_t width = op.op.inner_W, c, h
     cdef real[:, :, :, ::1] x = inside(
-        input_of(slot, op.index, b), op.op.C, op.op.inner_H, width, op.op.H, op.op.W,
-        op.op.top, op.op.left
+        inputs(op, slot, b), op.op.top, op.op.left, op.op.inner_H, width
     )
     for c in range(x.shape[0]):
         for h in range(x.shape[1]):

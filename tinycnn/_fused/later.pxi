@@ -294,19 +294,19 @@ cdef void later_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
     """The operation BLOCK backward, after the first one."""
     cdef const Operation* op = &block.op
     cdef Py_ssize_t i = block.index, size = op.H * op.W, k
-    cdef real[:, :, :, ::1] x = view4(input_of(slot, i, b), op.C, op.H, op.W, LANES)
+    cdef real[:, :, :, ::1] x = inputs(block, slot, b)
     cdef real[:, :, :, ::1] dx = view4(gradient_of(slot, i, b), op.C, op.H, op.W, LANES)
-    cdef real[:, :, :, ::1] winner = view4(winner_of(slot, i, b), op.K, op.P, op.Q, LANES)
+    cdef real[:, :, :, ::1] winner = winners(block, slot, b)
     cdef real[:, :, :, ::1] d = view4(slot.maps, op.K, op.P, op.Q, LANES)
-    cdef real[:, :, ::1] winners = view3(slot.winners, 3, LANES, padded_maps(block))
+    cdef real[:, :, ::1] spread = view3(slot.winners, 3, LANES, padded_maps(block))
     cdef real[:, ::1] noted = view2(slot.noted, 2, noted_size(block))
     cdef real[:, ::1] images = view2(slot.images, LANES, padded_image(block))
     for k in range(op.K):
         read_gradient(slot, &block.op, k, 0, op.P, <vec*> &d[k, 0, 0, 0])
-    spread_winners(block, winner, d, winners, view2(slot.dbias[i], op.K, LANES))
+    spread_winners(block, winner, d, spread, view2(slot.dbias[i], op.K, LANES))
     lanes_to_images(&x[0, 0, 0, 0], size, size * op.C, images)
     later_filters(
-        block, images, winners, noted,
+        block, images, spread, noted,
         view3(slot.dw[i], op.K, op.R, row_runs(op.S * op.C) * LANES)
     )
     if by_winograd(&block.op):
@@ -317,6 +317,6 @@ cdef void later_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
         )
     else:
         fill_zero(&images[0, 0], LANES * padded_image(block))
-        later_input(block, winners, noted, images)
+        later_input(block, spread, noted, images)
         images_to_lanes(images, size, size * op.C, &dx[0, 0, 0, 0])
     slot.dout = Source(values=gradient_of(slot, i, b), next=block, dlinear=NULL)

@@ -217,11 +217,11 @@ cdef void linear_collect(
 ) noexcept nogil:
     """Put the gradients of a linear operation's parameters, of n lane blocks, into their places."""
     cdef Py_ssize_t i = linear.index, M = linear.op.K, b, m
-    cdef real[:, :, ::1] dout = lane_blocks(gradient_of(slot, i + 1, 0), n, slot.d_step[i + 1], M)
+    cdef real[:, :, ::1] dout = lane_blocks(gradient_of(slot, i + 1, 0), n, slot.d[i + 1].step, M)
     cdef real* dbias = gradient + linear.op.bias_at
     cdef vec total
     linear_dweight(
-        lane_blocks(input_of(slot, i, 0), n, slot.x_step[i], linear.T), dout,
+        lane_blocks(input_of(slot, i, 0), n, slot.x[i].step, linear.T), dout,
         view2(gradient + linear.op.weight_at, M, linear.T)
     )
     for m in range(M if linear.op.bias_at >= 0 else 0):

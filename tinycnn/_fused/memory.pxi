@@ -16,15 +16,16 @@ cdef struct Source:
     const Prepared* next
     const void* dlinear
 
-# The work space of one thread. `step` is how many bytes lie between the arrays of one lane block
-# and those of the next one in a group: 0 where they take each other's place.
+# An array of each lane block in a group, so many bytes apart: 0 where they take each other's place.
+cdef struct Arrays:
+    char* first
+    Py_ssize_t step
+
+# The work space of one thread.
 cdef struct Slot:
-    char* x[MAX_OPERATIONS + 1]  # (C, H, W, L) of operation i; (M, L) of the logits behind the last
-    Py_ssize_t x_step[MAX_OPERATIONS + 1]
-    char* winner[MAX_OPERATIONS]  # (K, P, Q, L) of a block
-    Py_ssize_t winner_step[MAX_OPERATIONS]
-    char* d[MAX_OPERATIONS + 1]  # the gradient of x, as large
-    Py_ssize_t d_step[MAX_OPERATIONS + 1]
+    Arrays x[MAX_OPERATIONS + 1]  # (C, H, W, L) of operation i; behind the last the logits (M, L)
+    Arrays winner[MAX_OPERATIONS]  # (K, P, Q, L) of a block
+    Arrays d[MAX_OPERATIONS + 1]  # the gradient of x, as large
     void* dw[MAX_OPERATIONS]  # (K, T, L), rounded up; after the first block (K, R, runs * L)
     void* dbias[MAX_OPERATIONS]  # (K, L), rounded up
     double bound  # of the values that the next operation sees
@@ -94,17 +95,42 @@ cdef Py_ssize_t winner_bytes(const Operation* op) noexcept nogil:
 
 cdef inline char* input_of(const Slot* slot, Py_ssize_t i, Py_ssize_t b) noexcept nogil:
     """What operation i sees of lane block b of a group."""
-    return slot.x[i] + b * slot.x_step[i]
-
-
-cdef inline char* winner_of(const Slot* slot, Py_ssize_t i, Py_ssize_t b) noexcept nogil:
-    """The winners of block i in lane block b of a group."""
-    return slot.winner[i] + b * slot.winner_step[i]
+    return slot.x[i].first + b * slot.x[i].step
 
 
 cdef inline char* gradient_of(const Slot* slot, Py_ssize_t i, Py_ssize_t b) noexcept nogil:
     """The gradient of what operation i sees of lane block b of a group."""
-    return slot.d[i] + b * slot.d_step[i]
+    return slot.d[i].first + b * slot.d[i].step
+
+
+cdef inline real[:, :, :, ::1] inputs(
+    const Prepared* conv, const Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """(C, H, W, L): what a convolution sees, with its border."""
+    return view4(
+        input_of(slot, conv.index, b), conv.op.C, conv.op.H, conv.op.W, LANES
+    )
+
+
+cdef inline real[:, :, :, ::1] outputs(
+    const Prepared* conv, const Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """(K, P, Q, L) inside the border of what comes next."""
+    return inside(
+        view4(input_of(slot, conv.index + 1, b), conv.op.K, conv.out_H, conv.out_W, LANES),
+        conv.out_top, conv.out_left, conv.op.P, conv.op.Q
+    )
+
+
+cdef inline real[:, :, :, ::1] winners(
+    const Prepared* conv, const Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """(K, P, Q, L) of a block; (0, P, Q, L) without a pool."""
+    cdef const Arrays* winner = &slot.winner[conv.index]
+    return view4(
+        winner.first + b * winner.step, conv.op.K if conv.op.kind == BLOCK else 0, conv.op.P,
+        conv.op.Q, LANES
+    )
 
 
 cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
@@ -163,11 +189,11 @@ cdef Py_ssize_t lay_out_values(
     cdef Py_ssize_t i, n = net.n_operations, size
     for i in range(n + 1):
         size = input_bytes(net, i)
-        slot.x_step[i] = size if group > 1 and (i == n or is_linear(&net.operations[i].op)) else 0
-        slot.x[i] = <char*> take(&end, (group - 1) * slot.x_step[i] + size)
+        slot.x[i].step = size if group > 1 and (i == n or is_linear(&net.operations[i].op)) else 0
+        slot.x[i].first = <char*> take(&end, (group - 1) * slot.x[i].step + size)
         if i < n:
-            slot.winner_step[i] = 0
-            slot.winner[i] = <char*> take(&end, winner_bytes(&net.operations[i].op))
+            slot.winner[i].step = 0
+            slot.winner[i].first = <char*> take(&end, winner_bytes(&net.operations[i].op))
     return end - memory
 
 
@@ -176,48 +202,40 @@ cdef Py_ssize_t lay_out_kept(const Network* net, Slot* slot, char* memory) noexc
 
     The memory is where the first lane block of a group begins.
     """
-    cdef char* end = memory
-    cdef Py_ssize_t i, n = net.n_operations
-    for i in range(n + 1):
-        slot.x[i] = <char*> take(&end, input_bytes(net, i))
-        if i < n:
-            slot.winner[i] = <char*> take(&end, winner_bytes(&net.operations[i].op))
-    for i in range(n + 1):
-        slot.x_step[i] = end - memory
-        if i < n:
-            slot.winner_step[i] = end - memory
-    return end - memory
+    cdef Py_ssize_t i, n_bytes = lay_out_values(net, slot, memory, 1)
+    for i in range(net.n_operations):
+        slot.x[i].step = slot.winner[i].step = n_bytes
+    slot.x[net.n_operations].step = n_bytes
+    return n_bytes
 
 
 cdef Py_ssize_t lay_out_gradients(const Network* net, Slot* slot, char* memory) noexcept nogil:
     """Point into the memory what the backward pass needs; return the bytes it takes."""
     cdef char* end = memory
-    cdef Py_ssize_t i, item = net.item, row = 0, image = 0, maps = 0, winners = 0, noted = 0
+    cdef Py_ssize_t i, item = net.item, row = 0, image = 0, maps = 0, pooled = 0, noted = 0
     cdef const Prepared* op
     cdef Operation back
     for i in range(net.n_operations):
         op = &net.operations[i]
         if is_linear(&op.op):
-            slot.d_step[i + 1] = op.op.K * VECTOR_BYTES
-            slot.d[i + 1] = <char*> take(&end, net.group * slot.d_step[i + 1])
+            slot.d[i + 1].step = op.op.K * VECTOR_BYTES
+            slot.d[i + 1].first = <char*> take(&end, net.group * slot.d[i + 1].step)
             continue
         slot.dw[i] = take(&end, dweight_size(op) * item)
         slot.dbias[i] = take(&end, padded_filters(&op.op) * VECTOR_BYTES)
         row = max(row, op.op.Q)
         if i > 0:
-            slot.d_step[i] = 0
-            slot.d[i] = <char*> take(&end, input_bytes(net, i))
+            slot.d[i] = Arrays(first=<char*> take(&end, input_bytes(net, i)), step=0)
         if op.op.kind != BLOCK:
             back = turned(&op.op)
             maps = max(maps, back.C * back.H * back.W)
         elif i > 0:
             image = max(image, padded_image(op))
-            maps = max(maps, padded_maps(op))
-            winners = max(winners, padded_maps(op))
+            pooled = max(pooled, padded_maps(op))
             noted = max(noted, noted_size(op))
     slot.rows = take(&end, 16 * row * VECTOR_BYTES)
-    slot.maps = take(&end, maps * VECTOR_BYTES)
-    slot.winners = take(&end, 3 * winners * VECTOR_BYTES)
+    slot.maps = take(&end, max(maps, pooled) * VECTOR_BYTES)
+    slot.winners = take(&end, 3 * pooled * VECTOR_BYTES)
     slot.noted = take(&end, 2 * noted * item)
     slot.images = take(&end, image * VECTOR_BYTES)
     slot.gradient = take(&end, net.n_parameters * item)
@@ -233,13 +251,15 @@ cdef Py_ssize_t lay_out_slot(
     What only training needs is left out without it.
     """
     cdef char* end = memory
-    cdef const Operation* op = &net.operations[0].op
+    cdef const Operation* op
     cdef Py_ssize_t i, planes = 0
     for i in range(net.n_operations):
-        if not is_linear(&net.operations[i].op):
-            planes = max(planes, net.operations[i].op.C, net.operations[i].op.K)
+        op = &net.operations[i].op
+        if by_winograd(op) or op.kind in (CONV, CONV_RELU):
+            planes = max(planes, op.C, op.K)
     slot.planes = take(&end, PLANES * planes * WINDOWS * VECTOR_BYTES)
     if training:
+        op = &net.operations[0].op
         slot.placed = take(&end, op.C * op.inner_H * op.inner_W * LANES * sizeof(double))
         end += lay_out_gradients(net, slot, end)
     end += lay_out_values(net, slot, end, net.group if training else 1)

@@ -31,16 +31,9 @@ cdef void conv_prepare(Prepared* conv, const real* flat) noexcept nogil:
 
 
 cdef void conv_forward(const Prepared* conv, Slot* slot, Py_ssize_t b) noexcept nogil:
-    cdef const Operation* op = &conv.op
-    cdef Py_ssize_t i = conv.index, K = op.K if op.kind == BLOCK else 0
-    cdef bint careful = may_overflow(&conv.filters, &slot.bound)
     convolve(
-        &conv.filters, careful, view4(input_of(slot, i, b), op.C, op.H, op.W, LANES),
-        <vec*> slot.planes, inside(
-            input_of(slot, i + 1, b), op.K, op.P, op.Q, conv.out_H, conv.out_W, conv.out_top,
-            conv.out_left
-        ),
-        view4(winner_of(slot, i, b), K, op.P, op.Q, LANES)
+        &conv.filters, may_overflow(&conv.filters, &slot.bound), inputs(conv, slot, b),
+        <vec*> slot.planes, outputs(conv, slot, b), winners(conv, slot, b)
     )
 
 

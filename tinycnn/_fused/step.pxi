@@ -189,7 +189,7 @@ cdef void chunk_gradient(
     lay_out_slot(&job.net, &slot, job.slots + slot_number * job.slot_bytes, True)
     if job.kept == NULL:
         # The logits become their gradients where they stand.
-        slot.d[last], slot.d_step[last] = slot.x[last], slot.x_step[last]
+        slot.d[last] = slot.x[last]
     out += chunk * n
     gradient = out if last_group == first_group + 1 else <real*> slot.gradient
     total = <double*> slot.total

@@ -48,35 +48,25 @@ TINY vec splat(REAL x) { return x - (vec) {0}; }
 
 /* Lane by lane, yes where the comparison holds, else no. One or two instructions on x86, of which
    gcc would make three. */
+#if TINYCNN_DOUBLE
+#define OF_TYPE(intrinsic, rest) intrinsic##pd##rest
+#else
+#define OF_TYPE(intrinsic, rest) intrinsic##ps##rest
+#endif
 #if defined(__AVX512F__) && TINYCNN_VECTOR_BYTES == 64
 #include <immintrin.h>
-#if TINYCNN_DOUBLE
 #define WHERE(a, b, how, op) \
-    _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, how), no, yes)
-#define LARGER _mm512_max_pd
-#else
-#define WHERE(a, b, how, op) \
-    _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, how), no, yes)
-#define LARGER _mm512_max_ps
-#endif
+    OF_TYPE(_mm512_mask_blend_, )(OF_TYPE(_mm512_cmp_, _mask)(a, b, how), no, yes)
+#define LARGER OF_TYPE(_mm512_max_, )
 #elif defined(__AVX__) && TINYCNN_VECTOR_BYTES == 32
 #include <immintrin.h>
-#if TINYCNN_DOUBLE
-#define WHERE(a, b, how, op) _mm256_blendv_pd(no, yes, (vec) (op))
-#define LARGER _mm256_max_pd
-#else
-#define WHERE(a, b, how, op) _mm256_blendv_ps(no, yes, (vec) (op))
-#define LARGER _mm256_max_ps
-#endif
+#define WHERE(a, b, how, op) OF_TYPE(_mm256_blendv_, )(no, yes, (vec) (op))
+#define LARGER OF_TYPE(_mm256_max_, )
 #else
 #define WHERE(a, b, how, op) (vec) (((mask) yes & (op)) | ((mask) no & ~(op)))
 #if defined(__SSE2__)
 #include <emmintrin.h>
-#if TINYCNN_DOUBLE
-#define LARGER _mm_max_pd
-#else
-#define LARGER _mm_max_ps
-#endif
+#define LARGER OF_TYPE(_mm_max_, )
 #endif
 #endif
 TINY vec where_greater(vec a, vec b, vec yes, vec no) { return WHERE(a, b, _CMP_GT_OQ, a > b); }

@@ -50,10 +50,8 @@ cdef extern from "_fused/views.h":
     real[:, :, :, ::1] view4(
         const void* p, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c, Py_ssize_t d
     ) noexcept nogil
-    int64_t[::1] offsets(const void* p, Py_ssize_t a) noexcept nogil
     real[:, :, :, ::1] inside(
-        const void* p, Py_ssize_t C, Py_ssize_t h, Py_ssize_t w, Py_ssize_t H, Py_ssize_t W,
-        Py_ssize_t top, Py_ssize_t left
+        real[:, :, :, ::1] maps, Py_ssize_t top, Py_ssize_t left, Py_ssize_t h, Py_ssize_t w
     ) noexcept nogil
     real[:, :, :, ::1] exchanged(const void* p, Py_ssize_t K, Py_ssize_t C) noexcept nogil
     real[:, :, ::1] lane_blocks(

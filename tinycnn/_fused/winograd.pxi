@@ -131,12 +131,10 @@ cdef void products(
         products_of(1, u, tile, bias, v, m)
 
 
-cdef void winograd_forward(
-    const Filters* filters, const real[:, :, :, ::1] x, vec* v, real[:, :, :, ::1] out,
-    real[:, :, :, ::1] winner
+cdef inline void winograd_windows(
+    bint pooling, const Filters* filters, const real[:, :, :, ::1] x, vec* v,
+    real[:, :, :, ::1] out, real[:, :, :, ::1] winner
 ) noexcept nogil:
-    """As `conv_direct`; v[16, C, 3] is scratch."""
-    cdef bint pooling = winner.shape[0] > 0
     cdef Py_ssize_t C = x.shape[0], K = out.shape[0], w = 0, c, k, tile
     cdef Py_ssize_t Q = out.shape[2] if pooling else tiles_of(2, out.shape[2])
     cdef Py_ssize_t windows = (out.shape[1] if pooling else tiles_of(2, out.shape[1])) * Q
@@ -167,6 +165,17 @@ cdef void winograd_forward(
                     else:
                         maps_tile(four, filters.least, k, (w + i) // Q, (w + i) % Q, out)
         w += n
+
+
+cdef void winograd_forward(
+    const Filters* filters, const real[:, :, :, ::1] x, vec* v, real[:, :, :, ::1] out,
+    real[:, :, :, ::1] winner
+) noexcept nogil:
+    """As `conv_direct`; v[16, C, 3] is scratch."""
+    if winner.shape[0] > 0:
+        winograd_windows(True, filters, x, v, out, winner)
+    else:
+        winograd_windows(False, filters, x, v, out, winner)
 
 
 cdef inline void gradient_row(vec a, vec b, Py_ssize_t step, vec* out) noexcept nogil:
