@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*)
+SOURCES := setup.py pyproject.toml tinycnn/__init__.py $(wildcard tinycnn/*.pyx tinycnn/*.pxd tinycnn/_fused/*)
 
-SPELLED := README.md CONTRIBUTING.md CHANGELOG.md docs examples tinycnn
+SPELLED := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md benchmarks docs examples fuzz tinycnn tools
 
 # What `make fuzz` tries: the same with the same seed.
 SEED ?= 0
@@ -13,8 +13,16 @@ FILES ?= 20000
 CALLS ?= 20000
 SECONDS ?= 30
 
+# What `make bench-short` measures, and the folder of MNIST's IDX files.
+SHORT := epochs unpooled studied levels threads memory predict import
+SHORT_PEERS := tinycnn pytorch scikit_learn sgemm onnx_runtime python
+MNIST ?= data
+
+# What `make asan` tests, by the names of files in tests/: all that the tool names if it is empty.
+TESTS ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench docs lint wheel reproducible clean
+.PHONY: help train test test-slow test-bounds test-levels test-cpus fuzz asan tsan bench bench-short docs linkcheck lint wheel release reproducible clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,22 +55,29 @@ fuzz: $(VENV)/tested  ## try damaged files, hostile arguments, random networks, 
 	cd fuzz && ../$(BIN)/python interrupts.py $(SEED) 50
 
 asan: $(VENV)/tested  ## run tests and random networks on a build that sees every wrong access
-	$(BIN)/python tools/sanitize.py address $(SECONDS)
+	$(BIN)/python tools/sanitize.py address $(SECONDS) $(TESTS)
 
 tsan: $(VENV)/tested  ## run threads at once on a build that sees every race
 	$(BIN)/python tools/sanitize.py thread
 
-bench: $(VENV)/measured  ## measure speed and memory beside other systems (20 minutes)
+bench: $(VENV)/measured  ## measure speed and memory beside other systems (half an hour)
 	$(BIN)/python benchmarks/run.py
 
+bench-short: $(VENV)/measured  ## measure what the documents tell, and MNIST (12 minutes)
+	$(BIN)/python benchmarks/accuracy.py mnist-record $(MNIST)
+	$(BIN)/python benchmarks/run.py --repeats 4 --peers $(SHORT_PEERS) --only $(SHORT)
+
 docs: $(VENV)/documented  ## build the guide into docs/_build, without a warning and without a network
-	$(BIN)/codespell $(SPELLED)
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
 	@echo "see docs/_build/index.html"
 
-lint: $(VENV)/linted  ## check style and types
+linkcheck: $(VENV)/documented  ## ask the places that the guide links to whether they are there (needs a network)
+	$(BIN)/python -m sphinx -b linkcheck -q docs docs/_build/links
+
+lint: $(VENV)/linted  ## check style, spelling and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $(SPELLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint tinycnn
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml tinycnn._bindings
@@ -72,6 +87,9 @@ wheel: $(VENV)/releasing  ## build the wheels into dist/, check them, test them 
 	$(BIN)/python tools/build_wheels.py
 	$(BIN)/python tools/check_wheels.py
 	$(BIN)/python tools/test_wheels.py
+
+release: wheel reproducible  ## build, check and test all release files that this machine can build
+	$(BIN)/python tools/release_files.py
 
 reproducible: $(VENV)/releasing  ## build the wheel in dist/ once more, and compare every byte
 	$(BIN)/python tools/rebuild.py

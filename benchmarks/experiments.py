@@ -8,13 +8,14 @@ from benchmarks.machine import cpus_available
 from benchmarks.networks import Network, architecture_of, blocks, two_convs_one_pool, useful_flops
 from benchmarks.workloads import Task
 
-SMALL = blocks([8], 3)
+SMALL, LARGE = blocks([8], 3), blocks([16], 5)
 EPOCHS = (
     (SMALL, 128),
-    (blocks([16], 5), 128),
+    (LARGE, 128),
     (blocks([32], 3), 256),
     (SMALL, 32),
     (blocks([8, 16], 5), 128),
+    (blocks([8, 16], 3), 128),
 )
 UNPOOLED = two_convs_one_pool(8, 3)
 # Those of studies.py, measured with all threads of the study, on few images: they are large.
@@ -110,8 +111,12 @@ def every_experiment(n_images: int) -> list[Experiment]:
         _epoch(UNPOOLED, 128, n_images),
         *(_studied(network, min(STUDIED_IMAGES, n_images)) for network in STUDIED),
         *(_levels(*configuration, n_images) for configuration in LEVEL_EPOCHS),
-        *(_threads(f"b{size}", f"batch {size}", size, n_images) for size in THREAD_BATCHES),
-        _threads("full", "all in one batch", n_images, n_images),
+        *(
+            _threads(SMALL, f"b{size}", f"batch {size}", (size, n_images))
+            for size in THREAD_BATCHES
+        ),
+        _threads(SMALL, "full", "all in one batch", (n_images, n_images)),
+        _threads(LARGE, f"{LARGE.name}-b128", "batch 128", (128, n_images)),
         _memory(n_images),
         _predict(min(PREDICTED_IMAGES, n_images)),
         _one_image(),
@@ -179,18 +184,19 @@ def _levels(network: Network, batch_size: int, n_images: int) -> Experiment:
         ratios=(
             Ratio("v3 / v4", ("tinycnn v3",), ("tinycnn v4",)),
             Ratio("baseline / v3", ("tinycnn baseline",), ("tinycnn v3",)),
-            Ratio("best PyTorch / tinycnn baseline", PYTORCH, ("tinycnn baseline",)),
+            *(Ratio(f"best PyTorch / tinycnn {x}", PYTORCH, (f"tinycnn {x}",)) for x in LEVELS),
         ),
     )
 
 
-def _threads(name: str, batch: str, batch_size: int, n_images: int) -> Experiment:
-    task = Task("tinycnn", "fit", SMALL.description, batch_size, n_images)
+def _threads(network: Network, name: str, batch: str, sizes: tuple[int, int]) -> Experiment:
+    batch_size, n_images = sizes
+    task = Task("tinycnn", "fit", network.description, batch_size, n_images)
     names = ("1 thread", "2 threads")
     return Experiment(
         name=f"threads-{name}",
         group="threads",
-        title=f"Threads: epoch of {n_images:,} images, {SMALL.title}, {batch}",
+        title=f"Threads: epoch of {n_images:,} images, {network.title}, {batch}",
         contestants=(
             Contestant(names[0], task),
             Contestant(names[1], task._replace(n_threads=2)),

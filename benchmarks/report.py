@@ -57,7 +57,7 @@ def text_table(outcome: Mapping[str, Any], cpu_kind: str) -> str:
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Format all results for a page."""
-    parts = ["# Benchmark results", _provenance(results)]
+    parts = ["# Benchmark results", _provenance(results), *_overview(results)]
     for outcome in results["experiments"]:
         header, rows = cells(outcome, results["machine"]["cpu_kind"])
         ruler = ["---", *["---:"] * (len(header) - 1)]
@@ -67,6 +67,20 @@ def markdown(results: Mapping[str, Any]) -> str:
     parts.append("\n".join(f"- {line}" for line in absentees(results)))
     parts += [f"![{PLOT_TEXTS[name]}]({name})" for name in results["plots"]]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _overview(results: Mapping[str, Any]) -> list[str]:
+    """List all ratios in one table, if there are any."""
+    rows = []
+    for outcome in results["experiments"]:
+        shares = {"share of sgemm's rate": outcome["sgemm"].get("fraction")}
+        for label, value in {**outcome["ratios"], **shares}.items():
+            if value is not None:
+                rows.append(f"| {outcome['title']} | {label} | {value:.2f} |")
+    if not rows:
+        return []
+    head = [f"| {results['machine']['cpu_kind']} | what | |", "|---|---|---:|"]
+    return ["## All ratios", "\n".join([*head, *rows])]
 
 
 def cells(outcome: Mapping[str, Any], cpu_kind: str) -> tuple[list[str], list[list[str]]]:

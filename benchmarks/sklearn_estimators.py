@@ -1,14 +1,16 @@
 """CNNClassifier with its defaults beside scikit-learn's own classifiers with theirs.
 
-python benchmarks/sklearn_estimators.py digits [--seeds N] [--output FILE]
-python benchmarks/sklearn_estimators.py fashion DATA [--output FILE]
+python benchmarks/sklearn_estimators.py digits [--seeds N] [--output FOLDER]
+python benchmarks/sklearn_estimators.py fashion DATA [--output FOLDER]
 
 The digits are scikit-learn's, in five folds, shuffled and as they stand (writers then do not mix).
-DATA is a folder of IDX files. Writes a page of Markdown. On a busy machine, the threads of
-MLPClassifier's BLAS keep each other waiting: set OPENBLAS_NUM_THREADS=1 there.
+DATA is a folder of IDX files. Writes ``sklearn-STUDY.md`` and ``sklearn-STUDY.json``. On a busy
+machine, the threads of MLPClassifier's BLAS keep each other waiting: set OPENBLAS_NUM_THREADS=1
+there.
 """
 
 import argparse
+import json
 import os
 import shlex
 import statistics
@@ -29,10 +31,11 @@ if not __package__:  # run as a file: let an installed tinycnn come before the o
     sys.path[:] = [*(path for path in sys.path if path != str(here)), str(here.parent)]
 
 import tinycnn
+from benchmarks.index import write_index
+from benchmarks.kinds import RESULTS, cpu_kind, results_folder
 from benchmarks.machine import describe_machine, load_average, versions
+from benchmarks.report import require_same_kind
 from tinycnn.sklearn import CNNClassifier
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 class Row(NamedTuple):
@@ -55,10 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = [Path(argument).name for argument in arguments]  # not where on this machine they are
     command = shlex.join(["python", "benchmarks/sklearn_estimators.py", *shown])
     threads = os.environ.get("OPENBLAS_NUM_THREADS")
-    command = f"OPENBLAS_NUM_THREADS={threads} {command}" if threads else command
-    output = options.output or RESULTS / f"sklearn-{options.study}.md"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(markdown(command, machine, rows), encoding="utf-8")
+    results = {
+        "command": f"OPENBLAS_NUM_THREADS={threads} {command}" if threads else command,
+        "machine": machine,
+        "versions": versions(),
+        "rows": [row._asdict() for row in rows],
+    }
+    write(options.output, options.study, results)
+    if options.output.parent == RESULTS:
+        write_index()
     return 0
 
 
@@ -70,11 +78,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     studies = parser.add_subparsers(dest="study", required=True)
     study = studies.add_parser("digits", help="five folds of scikit-learn's digits")
     study.add_argument("--seeds", type=int, default=5, help="for CNNClassifier (%(default)s)")
-    study.add_argument("--output", type=Path)
     study = studies.add_parser("fashion", help="train on 60,000 images, test on 10,000")
     study.add_argument("data", help="folder of IDX files")
-    study.add_argument("--output", type=Path)
-    return parser.parse_args(arguments)
+    for study in studies.choices.values():
+        study.add_argument("--output", type=Path, default=results_folder(), help="(%(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        require_same_kind(options.output / f"sklearn-{options.study}.json", cpu_kind())
+    except FileExistsError as error:
+        parser.error(str(error))
+    return options
 
 
 def digits(n_seeds: int) -> list[Row]:
@@ -140,21 +153,31 @@ def row_text(row: Row) -> str:
     )
 
 
-def markdown(command: str, machine: dict[str, Any], rows: list[Row]) -> str:
+def write(folder: Path, study: str, results: dict[str, Any]) -> None:
+    """Write the results for people and for programs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=1) + "\n"
+    (folder / f"sklearn-{study}.json").write_text(text, encoding="utf-8")
+    (folder / f"sklearn-{study}.md").write_text(markdown(results), encoding="utf-8")
+
+
+def markdown(results: dict[str, Any]) -> str:
     """Format the results as a page."""
+    machine = results["machine"]
     packages = ", ".join(
         f"{name} {version}"
-        for name, version in versions().items()
+        for name, version in results["versions"].items()
         if name in ("python", "tinycnn", "numpy", "scikit-learn")
     )
     lines = [
         "# CNNClassifier beside scikit-learn's classifiers",
         "",
-        f"`{command}`",
+        f"`{results['command']}`",
         "",
-        f"{machine['date']}, {machine['cpu_model']}, {machine['cpus_available']} CPUs; {packages}. "
-        f"Load average {machine['load_average_start']} at the start and "
-        f"{machine['load_average_end']} at the end.",
+        f"{machine['date']}, {machine['cpu_kind']} ({machine['cpu_model']}), "
+        f"{machine['cpus_available']} CPUs; {packages}. Load average "
+        f"{machine['load_average_start']} at the start and {machine['load_average_end']} at the "
+        "end.",
         "",
         "Accuracy in per cent, of each seed from 0 on. Seconds are those of one run, on the digits "
         "of all five folds, by the clock and of all CPUs. Where other work keeps the CPUs busy, as "
@@ -163,7 +186,7 @@ def markdown(command: str, machine: dict[str, Any], rows: list[Row]) -> str:
         "",
         "| model | task | accuracy | seed by seed | seconds | CPU seconds |",
         "|---|---|---|---|---|---|",
-        *map(row_text, rows),
+        *(row_text(Row(**row)) for row in results["rows"]),
     ]
     return "\n".join(lines) + "\n"
 

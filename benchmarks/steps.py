@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ if not __package__:  # run as a file: let an installed tinycnn come before the o
     here = Path(__file__).resolve().parent
     sys.path[:] = [*(path for path in sys.path if path != str(here)), str(here.parent)]
 
-from benchmarks.kinds import results_folder
+from benchmarks.kinds import cpu_kind, results_folder
 from benchmarks.machine import describe_machine, load_average, versions
+from benchmarks.report import require_same_kind
 from benchmarks.workloads import CLASSES, IMAGE_SHAPE, IMAGES, LEARNING_RATE, as_floats, make_images
 
 BATCH = 128
@@ -119,16 +120,21 @@ def measure(rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Measure, print, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--step", choices=STEPS, help="run this one alone, and print its seconds")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--output", type=Path, default=None, help="folder; by kind of CPU")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.step:
         print(run_step(arguments.step))
         return
+    folder = arguments.output or results_folder()
+    try:
+        require_same_kind(folder / "steps.json", cpu_kind())
+    except FileExistsError as error:
+        parser.error(str(error))
     machine: dict[str, Any] = describe_machine()
     seconds = measure(arguments.rounds)
     machine["load_average_end"] = load_average()
@@ -142,7 +148,6 @@ def main() -> None:
         "versions": versions(),
         "experiments": [{"name": "steps", "contestants": rows}],
     }
-    folder = arguments.output or results_folder()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "steps.json").write_text(f"{json.dumps(results, indent=1)}\n", encoding="utf-8")
 

@@ -5,7 +5,12 @@ Every setting was chosen on images held out of the training part, never on those
 
 import dataclasses
 
+import numpy as np
+import numpy.typing as npt
+
 import tinycnn
+
+NS_STEPS = 3  # of Muon: on MNIST 3 are as good as 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,11 +18,13 @@ class Recipe:
     """A network and its training: AdamW with a one-cycle schedule, on standardised input.
 
     weight_decay is AdamW's: each step also shrinks the parameters by learning rate times this.
-    shift and flip are those of ``tinycnn.Augmentation``, padding is that of every Conv.
+    shift and flip are those of ``tinycnn.Augmentation``, padding is that of every Conv. Of each
+    edge of an image, crop pixels are cut off. matrix_lr is that of ``tinycnn.Muon``, where it is to
+    train all weights but the last one. The initial parameters are multiplied by initial_scale.
     """
 
     channels: tuple[int, ...]
-    kernel_size: int
+    kernel_size: int | tuple[int, ...]
     epochs: int
     lr: float
     batch_size: int = 128
@@ -28,6 +35,44 @@ class Recipe:
     shift: int = 0
     flip: bool = False
     padding: int | str = 0
+    crop: int = 0
+    matrix_lr: float | None = None
+    initial_scale: float = 1.0
+    views: tinycnn.Views | None = None
+
+    def cropped(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return images as the network sees them."""
+        H, W = images.shape[2:]
+        return np.ascontiguousarray(
+            images[:, :, self.crop : H - self.crop, self.crop : W - self.crop]
+        )
+
+    def make_network(self, image_shape: tuple[int, ...], n_classes: int, seed: int) -> tinycnn.CNN:
+        """Build the network with its initial parameters."""
+        kernel_size = self.kernel_size
+        net = tinycnn.CNN(
+            image_shape,
+            channels=self.channels,
+            kernel_size=list(kernel_size) if isinstance(kernel_size, tuple) else kernel_size,
+            padding=self.padding,
+            n_classes=n_classes,
+            seed=seed,
+        )
+        net.flat *= self.initial_scale
+        return net
+
+    def make_optimizer(self, net: tinycnn.CNN) -> tinycnn.Optimizer:
+        """Make the optimiser of a network."""
+        if self.matrix_lr is None:
+            return tinycnn.AdamW(self.lr, self.betas, weight_decay=self.weight_decay)
+        return tinycnn.Muon(
+            net.architecture.parameter_shapes,
+            self.matrix_lr,
+            lr=self.lr,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+            ns_steps=NS_STEPS,
+        )
 
     @property
     def augmentation(self) -> tinycnn.Augmentation | None:
@@ -39,8 +84,11 @@ class Recipe:
     def title(self) -> str:
         """Name for people."""
         filters = ", ".join(map(str, self.channels))
+        sizes = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
+        kernels = ", ".join(f"{size}x{size}" for size in sizes)
         epochs = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
-        return f"({filters}) {self.kernel_size}x{self.kernel_size}, {epochs}"
+        more = [*(["Muon"] if self.matrix_lr else []), *(["views"] if self.views else [])]
+        return ", ".join([f"({filters}) {kernels}", epochs, *more])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +112,22 @@ class Study:
     test_images: int | None = None
 
 
+# Centre crops of 24x24, moved by a pixel in training, and looked at five times where in doubt.
+_SHORT = {
+    "betas": (0.7, 0.9),
+    "label_smoothing": 0.05,
+    "shift": 1,
+    "crop": 2,
+    "views": tinycnn.Views(margin=1.0),
+}
+RECORD = (
+    Recipe((8, 32), (5, 3), 2, 0.015, **_SHORT),
+    Recipe((6, 32), (5, 3), 1, 0.015, matrix_lr=0.045, initial_scale=0.3, **_SHORT),
+    Recipe((8, 32), (5, 3), 1, 0.015, matrix_lr=0.045, initial_scale=0.3, **_SHORT),
+    Recipe((8, 32), (5, 3), 2, 0.015, matrix_lr=0.03, initial_scale=0.3, **_SHORT),
+    Recipe((8, 32), (5, 3), 3, 0.015, matrix_lr=0.03, initial_scale=0.3, **_SHORT),
+)
+
 STUDIES = {
     "mnist": Study(
         "MNIST: the way to 99% on two cores",
@@ -79,6 +143,30 @@ STUDIES = {
         ),
         n_seeds=10,
         test_images=10_000,
+    ),
+    "mnist-record": Study(
+        "MNIST: 99% in a third of a second, on two cores",
+        RECORD,
+        n_seeds=10,
+        test_images=10_000,
+    ),
+    "fashion-views": Study(
+        "Fashion-MNIST: what views bring",
+        (
+            Recipe(
+                (16, 32),
+                3,
+                6,
+                0.01,
+                weight_decay=0.01,
+                label_smoothing=0.05,
+                shift=1,
+                flip=True,
+                padding="same",
+                views=tinycnn.Views(flip=True, margin=1.5),
+            ),
+        ),
+        n_seeds=3,
     ),
     "fashion-small": Study(
         "Fashion-MNIST: one block of 8 filters, trained for longer",

@@ -25,6 +25,7 @@ extensions = [
     "example_report",
     "formulas",
     "measured",
+    "outside",
     "pictures",
 ]
 exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.zip"]

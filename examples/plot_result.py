@@ -41,15 +41,19 @@ plt.show()
 
 # %%
 # The most confident mistakes. Often one learns more from them than from all numbers.
-plots.mistakes(images[test], labels[test], probabilities, net.class_names, most=6)
+figure, ax = plt.subplots(figsize=(8, 2.4), layout="constrained")
+plots.mistakes(images[test], labels[test], probabilities, net.class_names, most=6, ax=ax)
 plt.show()
 
 # %%
-# The network: its filters, what its layers make of an image, and which pixels speak for a class.
+# The network: its filters, and which pixels speak for a class.
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
 plots.filters(net, ax=left)
 plots.saliency(net, images[test][0], ax=right)
 plt.show()
 
-plots.feature_maps(net, images[test][0], most=12)
+# %%
+# What its layers make of that image.
+figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+plots.feature_maps(net, images[test][0], most=12, ax=ax)
 plt.show()

@@ -8,8 +8,10 @@ and 1 GB; nothing may be read or written outside an array, which a build with sa
 
 from __future__ import annotations
 
+import os
 import random
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +19,11 @@ import numpy as np
 import outcomes
 
 import tinycnn
-from tinycnn import functional
+from tinycnn import export, functional, inspection, report
+from tinycnn.training import gradients
 
 LABELS = np.arange(20) % 3
+EXAMPLES = np.full((2, 1, 8, 8), 100, np.uint8)
 
 
 def draw_array(rng: random.Random) -> Any:
@@ -257,22 +261,64 @@ def construction(rng: random.Random) -> None:
     net.logits(np.zeros((2, *net.architecture.image_shape)))
 
 
-KINDS = (backward, layers, network, states, training, contract, optimisers, construction)
+def exports(rng: random.Random) -> None:
+    """Write a network with one argument that may be anything."""
+    functions: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
+        (export.to_c, {"path": "a.h", "name": "a", "layout": "header", "input": "uint8"}),
+        (export.to_html, {"path": "a.html", "title": "a", "examples": EXAMPLES, "labels": [0, 1]}),
+        (export.to_onnx, {"path": "a.onnx", "input": "float32", "metadata": {"a": "b"}}),
+        (export.to_safetensors, {"path": "a.safetensors"}),
+        (export.pytorch_source, {"weights": "a"}),
+        (export.quantize, {"images": EXAMPLES}),
+        (tinycnn.save_model, {"path": "a.npz"}),
+    )
+    function, arguments = rng.choice(functions)
+    name = rng.choice(["net", *arguments])
+    arguments = {"net": small_network(), **arguments, name: draw_value(rng)}
+    function(arguments.pop("net"), **arguments)
+
+
+def inspections(rng: random.Random) -> None:
+    """Measure and report on what may be anything."""
+    net, labels = small_network(), [0, 1]
+    shares = np.full((2, 3), 1 / 3)
+    functions: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = (
+        (tinycnn.evaluate, (net, EXAMPLES, labels)),
+        (inspection.layer_outputs, (net, EXAMPLES)),
+        (inspection.input_gradient, (net, EXAMPLES, labels)),
+        (inspection.margins, (shares,)),
+        (inspection.confident_mistakes, (shares, labels)),
+        (inspection.typical_images, (shares, labels)),
+        (inspection.reliability, (shares, labels)),
+        (gradients.loss_and_gradient, (net, EXAMPLES, labels)),
+        (report.write_report, (net, EXAMPLES, labels, "a.html")),
+    )
+    function, given = rng.choice(functions)
+    at = rng.randrange(len(given))
+    function(*given[:at], draw_value(rng), *given[at + 1 :])
+
+
+KINDS = (
+    *(backward, layers, network, states, training, contract, optimisers, construction),
+    *(exports, inspections),
+)
 
 
 def main() -> None:
     """Try N calls."""
-    seed, n, failures = int(sys.argv[1]), int(sys.argv[2]), []
-    outcomes.limit()
+    seed, n = int(sys.argv[1]), int(sys.argv[2])
     # What training raises of its own: a loss that is not finite, a batch that the order lacks.
     clear = (*outcomes.CLEAR, FloatingPointError, IndexError)
-    for number in range(n):
+
+    def attempt(number: int) -> str:
         rng = random.Random(seed * 10**9 + number)
         kind = rng.choice(KINDS)
-        words = outcomes.failure(lambda kind=kind, rng=rng: quietly(kind, rng), clear)
-        if words:
-            failures.append(f"{kind.__name__}, call {number} of seed {seed}: {words}")
-    outcomes.finish(f"arguments, seed {seed}", n, failures)
+        words = outcomes.failure(lambda: quietly(kind, rng), clear)
+        return f"{kind.__name__}: {words}" if words else ""
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # a path may be anything, too
+        outcomes.campaign(f"arguments, seed {seed}", n, attempt)
 
 
 def quietly(kind: Callable[[random.Random], None], rng: random.Random) -> None:

@@ -70,6 +70,54 @@ def change_cells(rng: random.Random, data: bytes) -> bytes:
     return b"\n".join(b",".join(row) for row in rows)
 
 
+def change_pairs(rng: random.Random, data: bytes) -> bytes:
+    """Change some ``index:value`` pairs of a libsvm file."""
+    rows = [row.split(b" ") for row in data.split(b"\n")]
+    pairs = (
+        *CELLS,
+        "0:1",
+        "1:",
+        ":1",
+        "1:1:1",
+        "2147483648:1",
+        "1048577:1",
+        "99999999999:1",
+        "1:nan",
+    )
+    for _ in range(rng.choice((1, 1, 3))):
+        row = rng.choice(rows)
+        row[rng.randrange(len(row))] = rng.choice(pairs).encode()
+    return b"\n".join(b" ".join(row) for row in rows)
+
+
+def change_tags(rng: random.Random, data: bytes) -> bytes:
+    """Change an entry of a TIFF's directory: which tag, its kind, how many, its value or place."""
+    out = bytearray(data)
+    (start,) = struct.unpack("<I", data[4:8])
+    (n,) = struct.unpack("<H", data[start : start + 2])
+    for _ in range(rng.choice((1, 1, 2))):
+        at = start + 2 + 12 * rng.randrange(n)
+        kind = rng.randrange(6)
+        if kind == 0:
+            out[at : at + 2] = struct.pack(
+                "<H", rng.choice((254, 258, 259, 262, 277, 338, 339, 273))
+            )
+        elif kind == 1:
+            out[at + 2 : at + 4] = struct.pack("<H", rng.randrange(14))
+        elif kind == 2:
+            out[at + 4 : at + 8] = struct.pack("<I", rng.choice(SIZES))
+        elif kind == 3:
+            out[at + 8 : at + 12] = struct.pack(
+                "<I", rng.choice((*SIZES, *range(9), 32_946, 34_892))
+            )
+        elif kind == 4:
+            last = start + 2 + 12 * n
+            out[last : last + 4] = struct.pack("<I", rng.choice((start, 8, 0xFFFFFFFF)))
+        else:
+            return change_bytes(rng, data)
+    return bytes(out)
+
+
 def inside_gzip(change: Mutation) -> Mutation:
     """Make a change inside a gzip file, or to the file."""
 

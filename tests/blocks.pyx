@@ -18,6 +18,7 @@ include "_fused/conv.pxi"
 include "_fused/winograd.pxi"
 include "_fused/drop.pxi"
 include "_fused/linear.pxi"
+include "_fused/single.pxi"
 include "_fused/loss.pxi"
 include "_fused/dweight.pxi"
 include "_fused/maps.pxi"
@@ -71,8 +72,10 @@ cdef class Block:
         block.index, block.T = 1, C * R * S
         u, u_back = aligned(tiles_of(4, K), 16, C, 4), aligned(tiles_of(4, C), 16, K, 4)
         frames = aligned(K * frame_size(block))
-        self.kept = tables(&block.op, &block.filters), u, u_back, frames
-        block.u_back, block.frames = address(u_back.ravel()), address(frames)
+        seen = aligned((R + 1) * (S + 1), dtype=np.int64)
+        cdef int64_t[::1] places = seen
+        self.kept = tables(&block.op, &block.filters), u, u_back, frames, seen
+        block.u_back, block.frames, block.seen = address(u_back.ravel()), address(frames), &places[0]
         fill_filters(&block.op, &block.filters, &flat[0], &flat[weight.size])
         fill_frames(block, &flat[0])
         if R == S == 3:  # however few the channels
@@ -87,6 +90,7 @@ cdef class Block:
         # The gradient of the pooled values stands in maps without a border.
         block.op.top = block.op.left = 0
         block.op.inner_H, block.op.inner_W = H, W
+        fill_seen(block)
 
     def direct(self, careful):
         """Fill pooled and winner."""
@@ -98,6 +102,28 @@ cdef class Block:
         winograd_forward(
             &self.block.filters, self.x, <vec*> &planes[0, 0, 0, 0], self.pooled, self.winner
         )
+
+    def alone(self, l, way):
+        """Return the pooled values of image l by itself: "direct", "careful" or "winograd"."""
+        cdef const Prepared* block = &self.block
+        cdef Prepared next_one
+        cdef Images how
+        cdef double[::1] scale = np.ones(block.op.C), shift = np.zeros(block.op.C)
+        cdef double[::1] image = np.ascontiguousarray(self.x[..., l], np.float64).ravel()
+        cdef real[::1] maps = aligned(single_size(block)), windows = aligned(window_size(block))
+        cdef real[::1] out = aligned(self.pooled[..., 0].size + L)
+        cdef real[:, ::1] pooled = view2(&windows[0], block.op.K, window_vectors(block) * L)
+        cdef real[:, :, :, ::1] planes = self.planes
+        memset(&next_one, 0, sizeof(Prepared))
+        next_one.op.kind = LINEAR
+        how.scale, how.shift = &scale[0], &shift[0]
+        pack_single(&image[0], &how, block, &windows[0], &maps[0])
+        if way == "winograd":
+            windows_winograd(block, &maps[0], <vec*> &planes[0, 0, 0, 0], pooled)
+        else:
+            windows_direct(way == "careful", block, &maps[0], pooled)
+        put_maps(block, &next_one, pooled, &out[0])
+        return np.asarray(out)[:-L].reshape(self.pooled.shape[:3])
 
     def first(self, selecting):
         """Return dweight and dbias, given winner and d, as of the first block."""
@@ -209,21 +235,25 @@ def maps(real[:, :, :, ::1] x, weight, bias, bint relu, real[:, :, :, ::1] dout)
 
 
 def linear(real[:, :, ::1] x, weight, bias, real[:, :, ::1] dout):
-    """x (n, F, L), dout (n, M, L) -> outputs, dx, dweight."""
+    """x (n, F, L), dout (n, M, L) -> outputs, dx, dweight; outputs (M,) of the first lane alone."""
     cdef Prepared row
+    cdef Slot slot
     cdef Py_ssize_t n = x.shape[0], F = x.shape[1], M = dout.shape[1], b
     cdef real[::1] flat = np.concatenate([weight.ravel(), bias])
     cdef real[:, :, ::1] dx = aligned(n, F, L)
-    tiles, biases = aligned(tiles_of(10, M), F, 10), aligned(round_up(M, 10))
+    tiles, biases = aligned(round_up(M, 10) * F + L), aligned(round_up(M, 10))
     out, dweight = aligned(n, M, L), aligned(M, F)
     row.op.K, row.T, row.op.weight_at, row.op.bias_at = M, F, 0, M * F
-    row.filters.tiles, row.filters.biases = address(tiles.ravel()), address(biases)
+    row.filters.tiles, row.filters.biases, row.index = address(tiles), address(biases), 0
     fill_linear(&row, &flat[0])
     for b in range(n):
-        linear_outputs(x[b], tiles, biases, out[b])
+        linear_outputs(x[b], tiles[:-L].reshape(-1, F, 10), biases, out[b])
         linear_dx(&row, <const vec*> &dout[b, 0, 0], 0, F, <vec*> &dx[b, 0, 0])
     linear_dweight(x, dout, dweight)
-    return out, np.asarray(dx), dweight
+    image, alone = np.ascontiguousarray(np.asarray(x)[0, :, 0]), aligned(M)
+    slot.single[0], slot.single[1] = <char*> address(image), <char*> address(alone)
+    linear_single(&row, &slot)
+    return out, np.asarray(dx), dweight, alone
 
 
 def loss(real[:, ::1] logits, const int64_t[::1] labels, double smoothing, Py_ssize_t count):

@@ -82,6 +82,8 @@ def run_page(page: Path, folder: Path) -> int:
                     require_alike(printed, follower.text, where)
             elif block.kind == "console":
                 _run_commands(block, where)
+            elif block.kind == "c":
+                Path("program.c").write_text(block.text)  # which the commands below it compile
             else:
                 assert block.kind.startswith(NOT_RUN), f"{where}: nobody runs {block.kind!r}"
                 continue

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # last: the benchmarks are no package that is installed
 
-from benchmarks import accuracy, compare, index, plots, report, run  # noqa: E402
+from benchmarks import accuracy, compare, index, plots, report, run, steps  # noqa: E402
 from benchmarks.experiments import Ratio, every_experiment  # noqa: E402
 from benchmarks.kinds import RESULTS, cpu_kind  # noqa: E402
 from benchmarks.measure import FailedError, interleave, ratios, sgemm_share  # noqa: E402
@@ -29,6 +29,7 @@ from benchmarks.workloads import (  # noqa: E402
     make_images,
     store_data,
 )
+from tinycnn import Views  # noqa: E402
 
 EPOCH = "epoch-8f3x3-b128"
 
@@ -231,13 +232,16 @@ def test_a_kind_of_cpu_has_a_name(vendor, numbers, name, flags, kind):
 
 def test_results_of_another_kind_are_not_overwritten(tmp_path, capsys):
     other = {"machine": {"cpu_kind": "intel-4004"}}
-    for name in ("latest.json", "accuracy-mnist.json"):
+    names = ("latest.json", "accuracy-mnist.json", "steps.json")
+    for name in names:
         (tmp_path / name).write_text(json.dumps(other))
     with pytest.raises(SystemExit):
         run.main(["--only", EPOCH, "--output", str(tmp_path)])
     with pytest.raises(SystemExit):
         accuracy.main(["mnist", "data", "--output", str(tmp_path)])
-    assert capsys.readouterr().err.count("was measured on intel-4004") == 2
+    with pytest.raises(SystemExit):
+        steps.main(["--output", str(tmp_path)])
+    assert capsys.readouterr().err.count("was measured on intel-4004") == len(names)
     report.require_same_kind(tmp_path / "latest.json", "intel-4004")
 
 
@@ -249,6 +253,34 @@ def test_results_go_to_the_folder_of_the_kind_and_the_index_lists_them():
         assert json.loads(path.read_text())["machine"]["cpu_kind"] == path.parent.name
     assert results
     assert (RESULTS / index.PAGE).read_text() == index.index_text(RESULTS)
+
+
+def test_scikit_learn_s_estimators_keep_to_their_kind_too(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("sklearn")
+    from benchmarks import sklearn_estimators
+
+    assert sklearn_estimators.parse(["digits"]).output == RESULTS / cpu_kind()
+    (tmp_path / "sklearn-digits.json").write_text('{"machine": {"cpu_kind": "intel-4004"}}')
+    with pytest.raises(SystemExit):
+        sklearn_estimators.main(["digits", "--output", str(tmp_path)])
+    assert "was measured on intel-4004" in capsys.readouterr().err
+    row = sklearn_estimators.Row("SVC()", "shuffled folds", [90.0, 92.0], [1.0, 1.0], [2.0, 2.0])
+    monkeypatch.setattr(sklearn_estimators, "digits", lambda seeds: [row])
+    monkeypatch.setattr(sklearn_estimators, "cpu_kind", lambda: "intel-4004")
+    assert sklearn_estimators.main(["digits", "--output", str(tmp_path)]) == 0
+    page = (tmp_path / "sklearn-digits.md").read_text()
+    assert f"{cpu_kind()} (" in page
+    assert "| SVC() | shuffled folds | 91.00 | 90.00, 92.00 | 1.0 | 2.0 |" in page
+    results = json.loads((tmp_path / "sklearn-digits.json").read_text())
+    assert results["rows"][0]["accuracies"] == [90.0, 92.0]
+
+
+def test_all_ratios_stand_in_one_table(small_run):
+    results, _, folder = small_run
+    (outcome,) = results["experiments"]
+    row = f"| {outcome['title']} | share of sgemm's rate | {outcome['sgemm']['fraction']:.2f} |"
+    assert row in (folder / "latest.md").read_text()
+    assert "## All ratios" not in report.markdown({**results, "experiments": []})
 
 
 def test_networks_for_commits_before_layers():
@@ -289,16 +321,23 @@ def test_a_study_of_accuracy_over_seeds(tmp_path, rng, monkeypatch):
     images[labels == 1, :4] += 150
     write_idx(tmp_path / "train-images-idx3-ubyte", images)
     write_idx(tmp_path / "train-labels-idx1-ubyte", labels)
-    study = Study("Halves", (Recipe((4,), 3, 5, 0.05, flip=True),), n_seeds=3, test_images=20)
+    recipes = (
+        Recipe((4,), 3, 5, 0.05, flip=True),
+        Recipe((8,), (3,), 12, 0.05, crop=1, matrix_lr=0.05, views=Views()),
+    )
+    study = Study("Halves", recipes, n_seeds=3, test_images=20)
     monkeypatch.setitem(accuracy.STUDIES, "halves", study)
     assert accuracy.main(["halves", str(tmp_path), "--output", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "accuracy-halves.json").read_text())
     assert (results["train_images"], results["test_images"]) == (40, 20)
-    [row] = results["recipes"]
-    assert len(row["runs"]) == 3
-    assert row["accuracy_mean"] == 100
+    for row in results["recipes"]:
+        assert len(row["runs"]) == 3
+        assert row["accuracy_mean"] == row["alone_mean"] == 100
+        assert 0 < row["seconds_min"] <= row["seconds_median"]
+        assert row["cpu_seconds_median"] > 0
     page = (tmp_path / "accuracy-halves.md").read_text()
     assert "| (4) 3x3, 5 epochs | 114 | 100.00 |" in page
+    assert "| (8) 3x3, 12 epochs, Muon, views | 146 | 100.00 |" in page
     assert ("](accuracy-halves.png)" in page) == (tmp_path / "accuracy-halves.png").exists()
 
 

@@ -144,6 +144,19 @@ def test_a_block_forward(blocks, shape):
         assert (images(block.winner) != winner).mean() < 1e-3
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_block_of_one_image(blocks, shape):
+    block, _, pooled, _ = block_of(np.random.default_rng(0), blocks, shape)
+    ways = {"direct": lambda: block.direct(False), "careful": lambda: block.direct(True)}
+    if shape[4:] == (3, 3):
+        ways["winograd"] = block.winograd
+    for name, among_others in ways.items():
+        alone = block.alone(1, name)
+        assert close(blocks, alone, pooled[1])
+        among_others()
+        np.testing.assert_array_equal(alone, block.pooled[..., 1])
+
+
 def test_nan_closes_its_windows(blocks):
     block = blocks.Block(
         blocks.aligned(1, 4, 4, blocks.L),
@@ -152,6 +165,7 @@ def test_nan_closes_its_windows(blocks):
     )
     block.x[0, 1, 2, 0] = np.nan
     block.x[0, 3, 3, 1] = np.inf
+    np.testing.assert_array_equal(block.alone(0, "careful"), [[[1, np.nan], [1, 1]]])
     block.direct(True)
     pooled, winner = images(block.pooled), images(block.winner)
     assert np.isnan(pooled[0, 0, 0, 1])
@@ -207,13 +221,14 @@ def test_a_convolution_without_pool(blocks, shape, relu):
 
 
 @pytest.mark.parametrize(
-    ("M", "F", "n"), [(10, 70, 4), (2, 9, 1), (13, 300, 2), (1, 8, 3), (84, 17, 1)]
+    ("M", "F", "n"), [(10, 70, 4), (2, 9, 1), (13, 1300, 2), (1, 8, 3), (84, 17, 1), (11, 3, 1)]
 )
 def test_a_linear_layer(blocks, M, F, n):
     rng = np.random.default_rng(2)
     x, dout = draw(rng, blocks, n, F, blocks.L), draw(rng, blocks, n, M, blocks.L)
     weight, bias = (rng.normal(size=s).astype(blocks.DTYPE) for s in ((M, F), M))
-    out, dx, dweight = blocks.linear(x, weight, bias, dout)
+    out, dx, dweight, alone = blocks.linear(x, weight, bias, dout)
+    np.testing.assert_array_equal(alone, out[0, :, 0])
     x, dout, weight = (a.astype(np.float64) for a in (x, dout, weight))
     assert close(blocks, out, np.einsum("mf,bfl->bml", weight, x) + bias[:, None])
     assert close(blocks, dx, np.einsum("mf,bml->bfl", weight, dout))

@@ -161,7 +161,7 @@ def test_a_file_of_another_kind_is_not_overwritten(model, pictures, tmp_path, ca
 
 
 def test_an_interrupted_file_is_not_there(model, pictures, tmp_path, capsys, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tinycnn.CNN, "predict_proba", interrupted)

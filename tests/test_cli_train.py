@@ -180,7 +180,8 @@ def test_a_test_part_that_does_not_fit_is_told_before_training(
     np.savez(tmp_path / "d.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
     monkeypatch.setattr("tinycnn.cli.run.fit", lambda *_, **__: pytest.fail("it trained"))
     assert run("train", tmp_path / "d.npz", "-o", tmp_path / "m.npz") == 2
-    assert only_line(capsys.readouterr().err)
+    line = only_line(capsys.readouterr().err)
+    assert ("test part beside the training part: images of 10 x 10" in line) == (kind == "size")
     assert not (tmp_path / "m.npz").exists()
 
 
@@ -217,6 +218,27 @@ def test_options_reach_the_network(tmp_path, data):
     assert shapes["conv2.weight"] == (3, 2, 2, 2)
     assert [shapes[f"linear{i}.weight"][0] for i in (1, 2, 3)] == [7, 5, 2]
     assert net.layers[0].padding == (1, 1)
+
+
+def test_a_filter_larger_than_the_image_is_refused(tmp_path, data, capsys):
+    path, options = tmp_path / "m.npz", ("-q", "--epochs", 1)
+    assert run("train", data, "-o", path, *options, "--kernel-size", 9) == 2
+    line = only_line(capsys.readouterr().err)
+    assert "--kernel-size: 9 is larger than the images, which have 8 x 8 pixels; " in line
+    assert not path.exists()
+    assert run("train", data, "-o", path, *options, "--kernel-size", 8) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "largest"),
+    [(("--hidden", 40_000), "linear1.weight"), (("--channels", 8, 5_000, 5_000), "conv3.weight")],
+)
+def test_more_parameters_than_can_be_trained_are_refused(tmp_path, data, capsys, options, largest):
+    path = tmp_path / "m.npz"
+    assert run("train", data, "-o", path, "-q", *options) == 2
+    line = only_line(capsys.readouterr().err)
+    assert re.search(rf"have \d+,\d+,\d+ parameters, .* in {largest}, and at most 50,000,", line)
+    assert not path.exists()
 
 
 def test_a_network_by_its_name(tmp_path, rng):
@@ -289,6 +311,25 @@ def test_broken_pictures_are_passed_over_if_asked(tmp_path, rng, capsys):
     output = capsys.readouterr().out
     assert re.search(r"note: .*broken\.png", output)
     assert output.splitlines()[-1].endswith("--skip-broken")
+
+
+def test_advice_names_the_options_of_the_command_line(tmp_path, rng, capsys):
+    broken = b"\x89PNG\r\n\x1a\nnot really"
+    sizes = save_pictures(tmp_path / "sizes", *halves(30, rng))
+    save_pictures(tmp_path / "sizes", *halves(8, rng, side=7))
+    damaged = save_pictures(tmp_path / "damaged", *halves(30, rng))
+    for side in ("left", "right"):
+        (damaged / side / "broken.png").write_bytes(broken)
+    named = tmp_path / "named"
+    named.mkdir()
+    for i in range(6):
+        (named / f"{'cat' if i % 2 else 'dog'}{i}.png").write_bytes(broken)
+    advice = {sizes: "give --image-size 8 8", named: "--labels-from name"}
+    for folder, words in (advice | {damaged: "pass over them with --skip-broken"}).items():
+        assert run("train", folder, "-o", tmp_path / "m.npz", *QUICK) == 2
+        line = only_line(capsys.readouterr().err)
+        assert line.endswith(words)
+        assert "=" not in line.removeprefix(f"tinycnn: error: {tmp_path}")
 
 
 def test_everything_as_json(tmp_path, data, capsys):

@@ -47,7 +47,7 @@ def test_classes_are_numbered_by_their_names(colour):
 @pytest.mark.parametrize(
     ("image_shape", "names", "dtype", "words"),
     [
-        ((3, 5, 5), ("ant", "bee", "cat"), None, r"5 x 4 .* do not fit 5 x 5: .*--image-size 5 5"),
+        ((3, 5, 5), ("ant", "bee", "cat"), None, r"5 x 4 .* do not fit 5 x 5: .*size=\(5, 5\)"),
         ((2, 5, 4), ("ant", "bee", "cat"), None, "images of 3 channels do not fit 2"),
         ((3, 5, 4), ("ant", "bee"), None, "the class cat is none of ant, bee: a network can only"),
         ((3, 5, 4), ("ant", "bee", "cat"), np.uint16, "images of uint8 do not fit others of uint1"),

@@ -144,6 +144,16 @@ def test_colour_of_16_bits(tmp_path, rng):
         read_image(tmp_path / "a.png", (3, 5, 4))
 
 
+def test_colour_that_loses_its_lower_bits_is_said(tmp_path, rng):
+    levels = rng.integers(0, 65536, size=(5, 4, 3)).astype(np.uint16)
+    save(tmp_path / "a" / "2.png", (levels[..., 0] >> 8).astype(np.uint8))
+    (tmp_path / "a" / "1.png").write_bytes(colour_png(levels))
+    dataset = load(tmp_path)
+    [note] = [note for note in dataset.notes if "colour" in note]
+    assert "1 colour images of 16 bits a channel became bytes" in note
+    np.testing.assert_array_equal(dataset.images[0], (levels >> 8).transpose(2, 0, 1))
+
+
 def test_bytes_become_floats_where_floats_are_asked_for(tmp_path, counts):
     pixels = (counts[0] // 2).astype(np.uint8)
     path = save(tmp_path / "a.png", pixels)

@@ -459,7 +459,7 @@ def test_damaged_parquet(tmp_path, grey):
     ("module", "name", "content", "words"),
     [
         ("h5py", "a.h5", b"\x89HDF\r\n\x1a\n", r"a\.h5 needs h5py: pip install 'tinycnn\[hdf5\]'"),
-        ("scipy", "a.mat", b"MATLAB 5.0 MAT-file", r"a\.mat needs SciPy: .*'tinycnn\[mat\]'"),
+        ("h5py", "a.mat", b"MATLAB 7.3 MAT-file", r"a\.mat needs h5py: .*'tinycnn\[hdf5\]'"),
         ("pyarrow", "a.parquet", b"PAR1", r"a\.parquet needs pyarrow: .*'tinycnn\[parquet\]'"),
         ("sklearn", "a.txt", b"1 1:2 2:3\n", r"a\.txt needs scikit-learn: .*'tinycnn\[sklearn\]'"),
     ],

@@ -129,7 +129,7 @@ def test_sizes_that_differ_name_the_first_two(folder, grey):
     save(folder / "dog" / "a.png", grey[:4, :3])
     words = (
         r"cat.z\.png has 5 x 4 pixels \(height x width\) but .*dog.a\.png 4 x 3; of 3 images, "
-        r"sizes .* differ: 2 of 5 x 4, 1 of 4 x 3: give size=\(5, 4\) \(--image-size 5 4\)$"
+        r"sizes .* differ: 2 of 5 x 4, 1 of 4 x 3: give size=\(5, 4\)$"
     )
     with pytest.raises(ValueError, match=words):
         load_image_folder(folder)
@@ -272,6 +272,9 @@ def test_read_image_of_what_is_none(tmp_path):
         read_image(tmp_path / "nowhere.png", (1, 8, 8))
     (tmp_path / "a.png").write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match=r"a\.png is no image"):
+        read_image(tmp_path / "a.png", (1, 8, 8))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR of another length")
+    with pytest.raises(ValueError, match=r"a\.png is a damaged image, .*; fetch it again"):
         read_image(tmp_path / "a.png", (1, 8, 8))
     (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(ValueError, match=r"a\.eps is a PostScript document: convert it"):

@@ -121,7 +121,10 @@ def test_arrays_that_do_not_fit_are_failures(tmp_path, rng, folder):
     stream = stream_images([tmp_path / "X.npy", tmp_path / "deep.npy", folder], (1, 6, 5))
     assert len(collect(stream)[0]) == 60
     first, second = stream.failures
-    assert "images of 9 x 9 pixels (height x width) do not fit 6 x 5" in first.reason
+    assert (
+        "images of 9 x 9 pixels (height x width) do not fit 6 x 5; only pictures are resized"
+        in first.reason
+    )
     assert "images of uint16 do not fit others of uint8" in second.reason
 
 

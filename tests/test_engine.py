@@ -146,6 +146,10 @@ def test_it_computes_what_the_layers_compute(rng, name, pixel, dtype):
     np.testing.assert_array_equal(fast.logits(flat, inputs, 1)[0], logits)
     features, expected = fast.features(flat, inputs, 1)[0], layered.features(flat, inputs)[0]
     assert relative_error(features, expected) < TOLERANCE[dtype]
+    for n in (1, 3):  # few images, each by itself, have the bits that they have among others
+        some = inputs._replace(images=inputs.images[-n:])
+        np.testing.assert_array_equal(fast.logits(flat, some, 1)[0], logits[-n:])
+        np.testing.assert_array_equal(fast.features(flat, some, 1)[0], features[-n:])
 
     dlogits = rng.normal(size=logits.shape).astype(dtype)
     expected = layered.backward(dlogits, layered_state)
@@ -259,6 +263,22 @@ def test_what_is_dropped_depends_on_the_place_in_the_order_alone(rng):
         assert relative_error(other, whole) < 1e-12
     undropped = fast.gradients(flat).over(examples).differentiate()[1]
     assert relative_error(undropped, whole) > 0.1
+
+
+def test_who_drops_disturbs_nobody_who_does_not(rng):
+    fast, _ = dropping_paths()
+    flat, inputs = draw_flat(rng, fast), draw_inputs(rng, (1, 10, 9), 70)
+    examples = Examples(inputs, rng.integers(0, 3, 70))
+    expected = fast.logits(flat, inputs, 1)[0]
+    dropped, _ = fast.forward(flat, inputs, 1, np.random.default_rng(1))
+    assert relative_error(dropped, expected) > 0.1
+    np.testing.assert_array_equal(fast.logits(flat, inputs, 1)[0], expected)
+    gradients = fast.gradients(flat)
+    generators = None, np.random.default_rng(2), np.random.default_rng(3)
+    batches = [gradients.over(examples, generator) for generator in generators]
+    first, again = ([b.differentiate()[1].copy() for b in batches] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert relative_error(first[1], first[0]) > 0.1 < relative_error(first[1], first[2])
 
 
 @pytest.mark.parametrize("n_keys", [0, 2, 4])
@@ -700,6 +720,9 @@ def test_nan_and_infinities_spread_as_in_the_layers(rng, where, value, dtype, pa
     rest = np.isfinite(expected)
     np.testing.assert_allclose(actual[rest], expected[rest], rtol=1e-4)
     np.testing.assert_array_equal(fast.forward(flat, as_inputs(images), 2)[0], actual)
+    alone, all_finite = fast.logits(flat, as_inputs(images[3:4]))
+    assert all_finite == (where != "image")
+    np.testing.assert_array_equal(alone, actual[3:4])
 
 
 def test_overflow_on_the_way_is_nan_like_in_the_layers(rng):
@@ -710,6 +733,18 @@ def test_overflow_on_the_way_is_nan_like_in_the_layers(rng):
     with np.errstate(all="ignore"):
         expected, _ = layered.forward(flat, inputs)
     np.testing.assert_array_equal(np.isnan(fast.logits(flat, inputs)[0]), np.isnan(expected))
+    alone = fast.logits(flat, inputs._replace(images=inputs.images[:1]))[0]
+    np.testing.assert_array_equal(np.isnan(alone), np.isnan(expected[:1]))
+
+
+def test_parameters_may_change_from_one_prediction_to_the_next(rng):
+    fast, layered = small_paths("float64", (1, 14, 14), (4, 5))
+    inputs = as_inputs(rng.random((1, 1, 14, 14)))
+    flat = draw_flat(rng, fast)
+    for i in (0, len(flat) // 2, -1):
+        flat[i] += 1
+        expected = layered.forward(flat, inputs)[0]
+        assert relative_error(fast.logits(flat, inputs)[0], expected) < 1e-12
 
 
 def test_gradients_next_to_the_subnormal_numbers_count_as_none(rng):

@@ -98,5 +98,7 @@ def test_assess_measures_what_evaluate_measures(digits):
 def test_assess_refuses_what_does_not_fit():
     net = tinycnn.CNN((1, 8, 8), channels=(4,), n_classes=10)
     for n_images, n_labels in [(0, 0), (3, 2)]:
-        with pytest.raises(ValueError, match="labels: needs one for each"):
+        with pytest.raises(
+            ValueError, match=r"3 images need as many labels|at least one image is needed"
+        ):
             assess(net, np.zeros((n_images, 1, 8, 8)), np.zeros(n_labels, np.int64))

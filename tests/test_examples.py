@@ -70,6 +70,12 @@ def test_sklearn_grid_search(tmp_path):
     assert "'channels': (32,)" in output
 
 
+@pytest.mark.slow
+def test_sklearn_dask_search(tmp_path):
+    pytest.importorskip("distributed")
+    assert "best of 4: {" in run_with_sklearn("sklearn_dask_search.py", tmp_path)
+
+
 def test_sklearn_calibration(tmp_path):
     pytest.importorskip("sklearn", minversion="1.8", reason="temperature scaling came with 1.8")
     before, after = run_with_sklearn("sklearn_calibration.py", tmp_path).splitlines()

@@ -1,6 +1,7 @@
 """``docs/export.md``: its code runs, and what it writes computes what it says."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from export_c import Library, installed
 
+import tinycnn
 from tinycnn.export import c, html, onnx, pytorch
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
@@ -32,3 +34,13 @@ def test_every_block_runs(
             "logits", images, 10, np.float32
         )
         np.testing.assert_allclose(given, net.logits(images), atol=1e-5)
+
+
+@pytest.mark.skipif(not installed("gcc"), reason="no C compiler is installed")
+def test_the_c_of_the_guide_compiles_with_a_header_of_that_name(tmp_path: Path) -> None:
+    net = tinycnn.CNN((3, 32, 32), channels=(8,), n_classes=3)
+    c.to_c(net, tmp_path / "shapes.h")
+    [program] = re.findall(r"```c\n(.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "program.c").write_text(program)
+    flags = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-c")
+    subprocess.run(["gcc", *flags, "program.c"], cwd=tmp_path, check=True)

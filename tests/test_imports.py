@@ -27,7 +27,7 @@ IN_ORDER = """
     zoo evaluation
 
     training training.augmentation training.weighting training.split training.gradients
-    training.optim training.schedules training.callbacks training.progress
+    training.optim training.muon training.schedules training.callbacks training.progress
     training.defaults training.choices training.fitting training.contract
 
     inspection
@@ -39,16 +39,20 @@ IN_ORDER = """
     data.gunzip data.optional data.idx data.emnist data.named_arrays data.npz data.npy data.hdf5
     data.mat data.libsvm data.records data.cifar data.stl10 data.tiff data.pixels data.parallel
     data.folders data.array_files data.csv_pixels data.problems data.file_labels
-    data.class_folders data.foreign data.idx_files data.image_file data.pictures data.parquet
+    data.class_folders data.foreign data.idx_files data.image_file data.pictures data.parquet_pages
+    data.parquet
     data.folder_layout data.image_folder data.sources data.conform data.stream data.duplicates
     data
 
-    export.translations export.checks export.folding export.stages export.quantized
+    export.translations export.folding export.stages export.quantized
 
     __init__
 
     sklearn.layout sklearn.safety sklearn.threads sklearn.translation sklearn.reading
     sklearn.predicting sklearn.classifier sklearn
+
+    dask.predicting dask.parts dask.crew dask.survey dask.work dask.fitting
+    dask.contract dask
 
     export.pytorch export.safetensors export.onnx
     export.html.page export.html
@@ -59,7 +63,7 @@ IN_ORDER = """
     report.facts report.markup report.charts report.sections report.page report
 
     cli.streams cli.parser cli.options cli.next_command cli.provenance cli.models cli.sources
-    cli.run cli.cautions cli.results cli.predictions
+    cli.run cli.cautions cli.results cli.predictions cli.wording
     cli.train cli.evaluate cli.predict cli.report cli.info cli.export cli.app cli
 
     __main__
@@ -72,6 +76,9 @@ PYTHON = [path for path in SOURCES if path.suffix == ".py"]
 COMPILED = [path for ext in ("pyx", "pxi", "pxd") for path in sorted(PACKAGE.rglob(f"*.{ext}"))]
 
 MOST_POSITIONAL, MOST_COMPILED = 5, 7
+
+# Where `train` has the signature that was asked for.
+CONTRACT = ("training.contract", "lesson", "dask.contract")
 
 
 def module_of(path):
@@ -156,7 +163,7 @@ def test_no_function_takes_many_positional_parameters(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             name = getattr(node, "name", "lambda")
-            if name == "train" and module_of(path) in ("training.contract", "lesson"):
+            if name == "train" and module_of(path) in CONTRACT:
                 continue  # whose signature is the contract
             parameters = positional_parameters(node)
             assert len(parameters) <= MOST_POSITIONAL, f"{path}:{node.lineno}: {name}{parameters}"

@@ -328,6 +328,15 @@ def test_predicting_disturbs_no_state(rng):
 # -------------------------------------------------------------------------- copies, names, scaling
 
 
+def test_parameters_may_arrive_at_any_address(rng):
+    net, images = small_net(), rng.random((5, 1, 8, 8), np.float32)
+    buffers = []
+    pickled = pickle.dumps(net, protocol=5, buffer_callback=buffers.append)
+    shifted = [np.frombuffer(b"." + bytes(each), np.uint8)[1:] for each in buffers]
+    other = pickle.loads(pickled, buffers=shifted)
+    np.testing.assert_array_equal(other.logits(images), net.logits(images))
+
+
 def test_copies_and_pickles_are_whole_and_apart(rng):
     net = small_net(class_names=list("abcdefghij"))
     images = rng.random((4, 1, 8, 8))

@@ -165,7 +165,7 @@ def test_mistakes_are_the_most_confident_ones():
     images = np.zeros((3, 1, 2, 2))
     probabilities = [[0.9, 0.1], [0.6, 0.4], [0.8, 0.2]]
     ax = plots.mistakes(images, [0, 1, 1], probabilities, ["cat", "dog"], most=1)
-    assert [text.get_text() for text in ax.texts] == ["dog, not\ncat 80%"]
+    assert [text.get_text() for text in ax.texts] == ["dog,\nnot cat: 80%"]
     right = plots.mistakes(images, [0, 0, 0], probabilities)
     assert [text.get_text() for text in right.texts] == ["no mistakes"]
 

@@ -1,10 +1,12 @@
 """README's Python examples run, and print what README says they print."""
 
 import contextlib
+import importlib
 import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
@@ -40,21 +42,45 @@ def test_a_wrong_percentage_would_be_noticed():
 def test_the_examples_print_what_readme_says():
     text = README.read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    [expected, expected_of_sklearn] = re.findall(r"prints\n\n```text\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) >= 3
-    run_and_compare([block for block in blocks if "sklearn" not in block], expected)
-    pytest.importorskip("sklearn")
-    run_and_compare([block for block in blocks if "sklearn" in block], expected_of_sklearn)
+    [expected] = re.findall(r"prints\n\n```text\n(.*?)```", text, re.DOTALL)
+    run_and_compare(blocks, expected)
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README.read_text(encoding="utf-8")))
-def test_what_readme_links_to_is_there(link):
-    assert (README.parent / link).exists()
+def test_commands_are_those_that_are_run():
+    """The first two by .ci/run, the others by the guide's test, in a folder with such photos."""
+    text = README.read_text(encoding="utf-8")
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    assert [block.split("\n")[0] for block in blocks[:2]] == ["$ make train", "$ make test"]
+    run = (README.parent / ".ci" / "run").read_text(encoding="utf-8")
+    assert "\nmake train\nmake test\n" in run
+    guide = (README.parent / "docs" / "your-images.md").read_text(encoding="utf-8")
+    for block in blocks[2:]:
+        for line in block.splitlines():
+            assert line in guide
 
 
 def test_every_room_is_on_the_map():
-    text = README.read_text(encoding="utf-8")
+    text = (README.parent / "docs" / "map.md").read_text(encoding="utf-8")
     inside = {"__init__.py", "__main__.py", "_checks.py", "datasets"}
     for path in (README.parent / "tinycnn").iterdir():
-        if path.suffix in {".py", ".pyx"} and path.name not in inside:
-            assert f"(tinycnn/{path.name})" in text, f"{path.name} is not in README's table"
+        is_room = path.suffix in {".py", ".pyx"} or (path / "__init__.py").exists()
+        if is_room and path.name not in inside:
+            assert f"(../tinycnn/{path.name})" in text, f"docs/map.md lacks {path.name}"
+
+
+@pytest.mark.parametrize("shade", ["light", "dark"])
+def test_the_picture_is_small_and_what_the_code_draws(shade, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    image_module = pytest.importorskip("PIL.Image")
+    docs = README.parent / "docs"
+    monkeypatch.syspath_prepend(docs / "_ext")
+    for library in ("docutils", "sphinx"):
+        pytest.importorskip(library)
+    importlib.import_module("pictures").draw_for_readme(tmp_path)
+    stored, drawn = (
+        np.asarray(image_module.open(folder / f"what-you-get-{shade}.png").convert("L"), float)
+        for folder in (docs / "_static", tmp_path)
+    )
+    assert (docs / "_static" / f"what-you-get-{shade}.png").stat().st_size < 80_000
+    assert stored.shape == drawn.shape, "run: python docs/_ext/pictures.py"
+    assert np.abs(stored - drawn).mean() < 2, "run: python docs/_ext/pictures.py"

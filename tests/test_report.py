@@ -239,7 +239,7 @@ def test_pictures_have_the_pixels_of_the_image(rng):
 
 def test_what_does_not_fit_is_refused(tmp_path, trained):
     net, images, labels = trained
-    with pytest.raises(ValueError, match="needs one for each of at least one image"):
+    with pytest.raises(ValueError, match="images need as many labels"):
         write(tmp_path, net, images, labels[:-1])
     with pytest.raises(ValueError, match=r"labels must be whole numbers in \[0, 10\)"):
         write(tmp_path, net, images, labels + 5)

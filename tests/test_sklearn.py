@@ -265,6 +265,19 @@ def test_predictions_agree_with_each_other(small, fitted):
     np.testing.assert_allclose(np.log(fitted.predict_proba(X)), fitted.predict_log_proba(X), 1e-5)
 
 
+@pytest.mark.parametrize(
+    "method", ["predict", "predict_proba", "decision_function", "transform", "score"]
+)
+def test_images_on_another_scale_are_told_once(small, method):
+    X, y = small
+    fitted = quick().fit(X, y)
+    labels = [y] if method == "score" else []
+    getattr(fitted, method)(X, *labels)  # of the training images' own scale nothing is said
+    with pytest.warns(tinycnn.UnusualImagesWarning, match="another scale"):
+        getattr(fitted, method)(X * 15, *labels)
+    getattr(fitted, method)(X * 15, *labels)
+
+
 def test_log_probabilities_stay_finite(small):
     X, y = small
     net = quick().fit(X, y)
@@ -505,8 +518,14 @@ def test_joblibs_workers_keep_to_their_share():
     with joblib.parallel_config(n_jobs=2):
         assert threads_of(None) == 2
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        shares = joblib.Parallel(n_jobs=2)(joblib.delayed(threads_of)(n) for n in (None, 2, -1))
-    assert shares == [1, 1, 1]
+        shares = joblib.Parallel(n_jobs=2)(joblib.delayed(nested_shares)(n) for n in (None, 2, -1))
+    assert shares == [[1, 1, 1]] * 3
+
+
+def nested_shares(n_jobs):
+    """Threads of a task, and of the tasks that it starts."""
+    inner = joblib.Parallel(n_jobs=2)(joblib.delayed(threads_of)(n) for n in (None, -1))
+    return [threads_of(n_jobs), *inner]
 
 
 def test_in_a_grid_search_in_a_pipeline_in_processes(small):

@@ -242,6 +242,39 @@ def test_children_forked_while_another_thread_trains_do_not_hang():
     assert printed == ["0"] * 20
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import atexit; atexit.register(lambda: print(trained() == expected))",
+        "threading.Thread(target=lambda: (time.sleep(0.2), print(trained() == expected))).start()",
+        "import gc\nclass Old:\n    def __del__(self): trained(2)\n"
+        "class Drop(tinycnn.Callback):\n    def on_batch_end(self, state): Old()\n"
+        "print(trained(callbacks=Drop()) == expected)",
+        "class Leave(tinycnn.Callback):\n    def on_batch_end(self, state): sys.exit(5)\n"
+        "try: trained(callbacks=Leave())\nexcept SystemExit as end: assert end.code == 5\n"
+        "print(trained() == expected)",
+    ],
+    ids=["at exit", "in a thread at exit", "in __del__", "sys.exit"],
+)
+def test_trainings_at_odd_moments_have_the_right_bits(code):
+    assert run("expected = trained(1)\n" + code + "\n") == ["True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no such call here")
+def test_cpus_that_come_and_go_change_no_bit():
+    printed = run(
+        "over, cpus = threading.Event(), sorted(os.sched_getaffinity(0))\n"
+        "def move():\n"
+        "    while not over.is_set():\n"
+        "        os.sched_setaffinity(0, cpus[:1]); time.sleep(0.001)\n"
+        "        os.sched_setaffinity(0, cpus); time.sleep(0.001)\n"
+        "thread = threading.Thread(target=move); thread.start()\n"
+        "print(len({trained(k) for k in (1, 2, 3, 8, None)}))\n"
+        "over.set(); thread.join()\n"
+    )
+    assert printed == ["1"]
+
+
 def test_threads_at_work_do_not_keep_a_process_from_ending():
     run(
         "def forever():\n"

@@ -474,6 +474,21 @@ def test_divergence_puts_a_used_optimizer_back_to_where_it_was(rng):
         np.testing.assert_array_equal(after[name], before[name])
 
 
+@pytest.mark.parametrize("moment", ["on_epoch_end", "after_epoch", "on_fit_end"])
+def test_what_a_callback_ruins_after_the_last_batch_is_undone(rng, moment):
+    def ruin(state):
+        if state.epoch == state.epochs:
+            state.net.flat[3] = np.nan
+
+    net, optimizer, callback = two_classes(), Adam(0.01), Callback()
+    setattr(callback, moment, ruin)
+    before = net.flat.copy()
+    with pytest.raises(FloatingPointError, match="a callback has made a parameter infinite or NaN"):
+        trained(halves(rng), net, optimizer=optimizer, callbacks=callback)
+    np.testing.assert_array_equal(net.flat, before)
+    assert optimizer.state()["n_steps"] == 0
+
+
 # ------------------------------------------------------------------------------------------ errors
 
 

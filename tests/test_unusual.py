@@ -53,6 +53,13 @@ def test_black_for_white_is_told(net, digits):
     assert "black for white" in what_is_unusual(as_bytes, net.input_mean, net.input_std)
 
 
+def test_pixels_that_are_all_the_same_are_on_no_other_scale(net):
+    for level in range(256):
+        image = np.full((1, 1, 8, 8), level, np.uint8)
+        told = what_is_unusual(image, net.input_mean, net.input_std)
+        assert told is None or "black for white" in told
+
+
 def test_a_stroke_of_ink_on_a_white_page_is_told_alone(net):
     page = np.ones((1, 1, 8, 8), np.float32)
     page[0, 0, 2:6, 3] = 0

@@ -11,6 +11,7 @@ from tinycnn.training.callbacks import Callback, EarlyStopping, History
 from tinycnn.training.contract import train
 from tinycnn.training.fitting import evaluate, fit
 from tinycnn.training.gradients import loss_and_gradient
+from tinycnn.training.muon import Muon
 from tinycnn.training.optim import SGD, Adam, AdamW, Optimizer
 from tinycnn.training.schedules import OneCycle, cosine_decay, linear_decay
 from tinycnn.training.split import stratified_split
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tinycnn.files.checkpoint import Checkpoint
     from tinycnn.files.model import load_model, save_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CNN",
@@ -42,6 +43,7 @@ __all__ = [
     "Layer",
     "Linear",
     "MaxPool",
+    "Muon",
     "OneCycle",
     "Optimizer",
     "QuantizedCNN",

@@ -1,6 +1,6 @@
 """Types of what calls the compiled kernels; `_bindings.pyx` documents it."""
 
-from typing import Self, final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,9 @@ class Plan:
 
 @final
 class Images:
-    def __new__(cls, pixels: _Bytes, kind: int, scale: _Doubles, shift: _Doubles, /) -> Self: ...
+    def __new__(
+        cls, pixels: npt.NDArray[Any], kind: int, scale: _Doubles, shift: _Doubles, /
+    ) -> Self: ...
 
 @final
 class Examples:

@@ -41,6 +41,8 @@ def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
 
     Lists and anything with NumPy's array protocol (CPU tensors of other libraries) are taken.
     """
+    if type(value) is np.ndarray and value.dtype.kind in "biuf":  # as nearly always
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: masked arrays are not supported; fill it first: {name}.filled(0)")
     try:
@@ -168,6 +170,8 @@ def as_labels(name: str, labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[A
 
 def as_count(name: str, value: Any, minimum: int) -> int:
     """Return value as an int of at least minimum; whole floats are taken."""
+    if type(value) is int and minimum <= value <= sys.maxsize:  # as nearly always
+        return value
     number = as_number(name, value)
     if not (
         abs(number) <= sys.float_info.max and number >= minimum and number == math.floor(number)

@@ -61,6 +61,7 @@ cdef struct Prepared:
     # Where the output goes: the inside of maps of out_H x out_W, which is what comes next.
     Py_ssize_t out_H, out_W, out_top, out_left
     Filters filters  # of a linear operation, tiles (T, 10 outputs) and biases
+    int64_t* seen  # of a block, its taps in one image's channel: see `single.pxi`
     # For the gradient of the input. Of a block, the filters for Winograd on the way back, or in
     # frames of zeros: see `later.pxi`. Of a conv without pool, turned around: see `maps.pxi`.
     void* u_back
@@ -93,15 +94,14 @@ cdef struct Loss:
 # What one call of the fast path works on, or one batch after the other. Parameters, gradients and
 # logits are floats of `net.item` bytes.
 cdef struct Job:
-    Network net
+    const Network* net  # with its tables
     const void* flat  # the parameters
     Images images
     Loss loss
     Py_ssize_t first, count  # of the images
     Py_ssize_t most_chunks
-    Py_ssize_t lane_blocks, n_groups, n_chunks  # how `prepare` divides the images
+    Py_ssize_t lane_blocks, n_groups, n_chunks  # how `divide` cuts the images
     Py_ssize_t n_run  # operations whose outputs are asked for; forward only
-    char* tables
     char* slots
     Py_ssize_t slot_bytes
     char* kept  # what backward needs of forward, a lane block after the other; or NULL
@@ -189,7 +189,8 @@ cdef struct Kernels:
         const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares
     ) noexcept nogil
     void (*memory_needs)(Network* net, Needs* needs) noexcept nogil
-    void (*prepare)(Job* job) noexcept nogil
+    void (*prepare)(Network* net, const void* flat, char* tables) noexcept nogil
+    void (*divide)(Job* job) noexcept nogil
     TaskFunction group_forward  # n_groups tasks
     TaskFunction chunk_gradient  # n_chunks tasks
     void (*add_chunks)(Job* job) noexcept nogil

@@ -175,6 +175,7 @@ include "_fused/conv.pxi"
 include "_fused/winograd.pxi"
 include "_fused/drop.pxi"
 include "_fused/linear.pxi"
+include "_fused/single.pxi"
 include "_fused/loss.pxi"
 include "_fused/dweight.pxi"
 include "_fused/maps.pxi"
@@ -197,6 +198,7 @@ cdef Kernels kernels = Kernels(
     plane_moments=&plane_moments,
     memory_needs=&memory_needs,
     prepare=&prepare,
+    divide=&divide,
     group_forward=&forward_task,
     chunk_gradient=&chunk_task,
     add_chunks=&add_up_chunks,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import as_count
+from tinycnn._checks import as_count, require_same_length
 from tinycnn.functional import cross_entropy_forward
 from tinycnn.network import CNN
 from tinycnn.views import Views
@@ -183,11 +183,7 @@ def assess(
     ValueError
         If images or labels do not fit the network or each other.
     """
-    if len(images) != len(labels) or len(labels) == 0:
-        raise ValueError(
-            f"labels: needs one for each of at least one image, got {len(labels)} labels for "
-            f"{len(images)} images"
-        )
+    require_same_length(images, labels, "images", "labels")
     logits = net.logits(images, n_threads, views=views)
     loss, _ = cross_entropy_forward(logits, labels)
     return Evaluation(net.class_names, labels, logits.argmax(axis=1), float(loss))

@@ -344,8 +344,9 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
         Each row sums to 1.
     """
     logits = as_float_array("softmax: logits", logits, 2)
-    exponentials = np.exp(_shifted(logits))
-    probabilities: FloatArray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    probabilities = _shifted(logits)
+    np.exp(probabilities, out=probabilities)
+    probabilities /= np.add.reduce(probabilities, axis=1, keepdims=True)
     return probabilities
 
 
@@ -435,7 +436,7 @@ def _shares(weights: npt.ArrayLike | None, N: int) -> npt.NDArray[np.float64]:
 
 def _shifted(logits: FloatArray) -> FloatArray:
     """Subtract each row's maximum: the largest logit becomes 0."""
-    shifted: FloatArray = logits - logits.max(axis=1, keepdims=True)
+    shifted: FloatArray = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
     return shifted
 
 

@@ -121,7 +121,7 @@ def as_images(name: str, images: npt.ArrayLike, image_shape: tuple[int, ...]) ->
             f"{name}: this network takes images of shape {image_shape} (C, H, W), got "
             f"{array.shape[1:]}"
         )
-    if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+    if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.uint16):
         raise TypeError(
             f"{name}: dtype {array.dtype} is neither bytes (uint8, 0..255), uint16 nor floats; "
             f"convert with {name}.astype('uint8'), or .astype('float32') for values as they are"
@@ -190,26 +190,39 @@ def moments(
         mean.reshape(-1),
         squares.reshape(-1),
     )
+    mean, variance = merge_moments(mean, squares / (H * W), weights)
+    return mean, np.sqrt(variance)
+
+
+def merge_moments(
+    means: npt.NDArray[np.float64],
+    variances: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Compute mean and variance (C,) of the pixels of several parts, given those (n, C) of each.
+
+    Parts count by their weights (n,), not all of which are 0, if there are any. The variance of
+    equal pixels is exactly 0.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        apart = mean - mean[0]  # exactly 0 where all images have the same mean
+        apart = means - means[0]  # exactly 0 where all parts have the same mean
         center = np.average(apart, axis=0, weights=weights)
-        spread = squares / (H * W) + (apart - center) ** 2
+        spread = variances + (apart - center) ** 2
         variance = np.average(spread, axis=0, weights=weights)
-    return mean[0] + center, np.sqrt(variance)
+    return means[0] + center, variance
 
 
 def scaling_of(
-    images: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None = None
+    mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64], dtype: np.dtype[Any]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Compute the mean and deviation (C,) that bring stored images to mean 0 and deviation 1.
+    """Bring the :func:`moments` (C,) of stored images to the mean and deviation to scale them by.
 
     Both are in units of 1 for white where images are bytes. The mean of whole numbers is rounded
     to one; the deviation of equal pixels is taken for 1.
     """
-    mean, std = moments(images, weights)
-    if images.dtype.kind == "u":
+    if dtype.kind == "u":
         mean = np.round(mean)
-    unit = unit_of(images.dtype)
+    unit = unit_of(dtype)
     return mean * unit, np.where(std == 0, 1.0, std * unit)
 
 

@@ -23,7 +23,7 @@ from tinycnn.architecture import Step
 from tinycnn.inputs import as_images, first_layer_input
 from tinycnn.layered import backward_steps, forward_steps
 from tinycnn.layers import Conv, Linear
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.intp]
@@ -219,7 +219,7 @@ def reliability(
 
 def _scaled(net: CNN, images: npt.ArrayLike) -> FloatArray:
     """Bring images to what the first layer sees."""
-    checked = as_images("images", images, net.architecture.image_shape)
+    checked = as_images("images", images, require_network(net).architecture.image_shape)
     return first_layer_input(net.inputs(checked), net.flat.dtype)
 
 

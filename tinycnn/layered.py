@@ -71,14 +71,8 @@ class LayeredPath:
     ) -> tuple[FloatArray, LayeredState]:
         """Compute the logits (N, n_classes), and keep what :meth:`backward` needs.
 
-        Parameters
-        ----------
-        flat : (n_parameters,)
-        inputs : Inputs
-        n_threads : int, optional
-            Not used: one layer after the other is computed by one thread.
-        rng : numpy.random.Generator, optional
-            Given in training, where layers such as Dropout need it.
+        Arguments are those of the fast path. One layer after the other is computed by one thread,
+        whatever n_threads; rng is given in training, where layers such as Dropout need it.
         """
         return self.forward_part(flat, inputs, rng, self.architecture.draw_dropouts(rng))
 

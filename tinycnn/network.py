@@ -24,7 +24,7 @@ from tinycnn.architecture import Architecture, layers_or_blocks
 from tinycnn.fast.engine import FastPath
 from tinycnn.fast.plan import NoPlan
 from tinycnn.functional import softmax
-from tinycnn.inputs import Inputs, as_images, scaling_of, unit_of
+from tinycnn.inputs import BYTE_SCALE, Inputs, as_images, moments, scaling_of
 from tinycnn.layer import Layer
 from tinycnn.layered import LayeredPath
 from tinycnn.parameters import Parameters
@@ -152,7 +152,7 @@ class CNN:
         """Take hold of the parameters, and find the path that computes with them."""
         self._flat = flat.view()  # which cannot be resized under the kernels' hands
         self._parameters = Parameters(flat, self._architecture.parameter_shapes)
-        self._input_mean, self._input_std = _read_only(mean), _read_only(std)
+        self._scale_by(mean, std)
         self.path: FastPath | LayeredPath
         self._why_layered = ""
         self._watch = Watch()
@@ -161,6 +161,14 @@ class CNN:
         except NoPlan as reason:
             self.path = LayeredPath(self._architecture, flat.dtype)
             self._why_layered = str(reason)
+
+    def _scale_by(self, mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]) -> None:
+        """Take hold of checked numbers, and of what follows from them: a prediction has no time."""
+        self._input_mean, self._input_std = mean, std = _read_only(mean), _read_only(std)
+        self._is_standardized = bool(mean.any() or (std != 1).any())
+        shift = _read_only(-mean / std)
+        # How numbers are scaled, and bytes.
+        self._scalings = [(_read_only(unit / std), shift) for unit in (1.0, BYTE_SCALE)]
 
     def _initialise(self, rng: np.random.Generator) -> None:
         """Let each layer say how its parameters start."""
@@ -186,7 +194,9 @@ class CNN:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Derive the rest again."""
         self._architecture, self.class_names = state["_architecture"], state["class_names"]
-        self._set_up(state["_flat"], state["_input_mean"], state["_input_std"])
+        # Pickles whose arrays came in buffers of their own may have them at any address.
+        flat = np.require(state["_flat"], requirements=["C", "A"])
+        self._set_up(flat, state["_input_mean"], state["_input_std"])
 
     @property
     def architecture(self) -> Architecture:
@@ -249,7 +259,7 @@ class CNN:
     @property
     def is_standardized(self) -> bool:
         """Whether input is scaled by anything but 0 and 1."""
-        return bool(self._input_mean.any() or (self._input_std != 1).any())
+        return self._is_standardized
 
     def set_scaling(self, mean: npt.ArrayLike, std: npt.ArrayLike) -> None:
         """Set how input is scaled: pixels become ``(pixel - mean) / std``, channel by channel.
@@ -271,8 +281,7 @@ class CNN:
             checked[name] = array
         if (checked["std"] <= 0).any():
             raise ValueError(f"std: must be above 0, got {shown(std)}")
-        self._input_mean = _read_only(checked["mean"])
-        self._input_std = _read_only(checked["std"])
+        self._scale_by(checked["mean"], checked["std"])
 
     def standardize(
         self, images: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -305,7 +314,7 @@ class CNN:
             weights = as_weights("sample_weight", sample_weight, len(images), "image")
             if not weights.any():
                 raise ValueError("sample_weight: all weights are 0; at least one must be above")
-        mean, std = scaling_of(images, weights)
+        mean, std = scaling_of(*moments(images, weights), images.dtype)
         if not np.isfinite(std).all():
             require_finite("images", images, self._flat.dtype)
         self.set_scaling(mean, std)
@@ -462,8 +471,8 @@ class CNN:
 
     def inputs(self, images: npt.NDArray[Any]) -> Inputs:
         """Pair checked images with this network's scaling, for its path."""
-        unit = unit_of(images.dtype)
-        return Inputs(images, unit / self._input_std, -self._input_mean / self._input_std)
+        scaling = self._scalings[images.dtype == np.uint8]
+        return Inputs(images, *scaling)
 
     def _predicted(self, function: Any, images: npt.ArrayLike, n_threads: int | None) -> FloatArray:
         """Call one of the path's functions; refuse pixels that are not finite."""
@@ -473,6 +482,13 @@ class CNN:
         if not all_finite:
             require_finite("images", images, self._flat.dtype)
         return outputs
+
+
+def require_network(net: Any) -> CNN:
+    """Raise TypeError unless net is a CNN."""
+    if not isinstance(net, CNN):
+        raise TypeError(f"net: must be a tinycnn.CNN, got {shown(net)}")
+    return net
 
 
 def _read_only(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -29,6 +29,9 @@ LARGE = 6.0
 # Deviation of the pixels, counted likewise, below which they are on another scale.
 SMALL = 1 / 12
 
+# What rounding leaves of the deviation of pixels that are all the same, of which nothing is said.
+ROUNDING = 1e-9
+
 # By how many deviations the mean is off, from which on images are black for white, if that also
 # explains it. A single image may be brighter than others; many together are not.
 INVERTED, INVERTED_OF_ONE = 0.9, 0.4
@@ -96,7 +99,7 @@ def what_is_unusual(
     spread = math.sqrt(float(np.mean((own_std / std) ** 2)))
     if not math.isfinite(offset) or not math.isfinite(spread):
         return None
-    if math.hypot(offset, spread) > LARGE or 0 < spread < SMALL:
+    if math.hypot(offset, spread) > LARGE or ROUNDING < spread < SMALL:
         plain = " they show next to nothing, or" if spread < SMALL else ""
         return (
             f"{_told(own_mean, own_std)}, the network learned from {_told(mean, std)}:{plain} they "

@@ -1,10 +1,11 @@
 """Run tinycnn on builds that tell what goes wrong in memory or between threads.
 
-Usage: sanitize.py address|thread [SECONDS]
+Usage: sanitize.py address|thread [SECONDS [TEST...]]
 
 The build goes into .venv/NAME and is run by the Python of .venv, with its packages. A sanitizer
 ends the process at its first report. The campaign of random networks takes so many seconds for each
-build of the kernels that this CPU can run.
+build of the kernels that this CPU can run. Tests are those of tests/test_NAME.py: by default all
+that call compiled code in some way of their own.
 """
 
 import os
@@ -62,13 +63,23 @@ def supported_levels() -> list[str]:
 
 def main() -> None:
     """Build, then run the tests and the campaigns of a kind."""
-    kind, seconds = sys.argv[1], (*sys.argv[2:], "60")[0]
+    kind, seconds, names = sys.argv[1], (*sys.argv[2:], "60")[0], sys.argv[3:] or TESTS
     folder = build(kind)
     if kind == "thread":
         run(kind, folder, ["races.py"])
         return
-    tests = [f"../tests/test_{name}.py" for name in TESTS]
-    options = ["-q", "-p", "no:cacheprovider", "-c", "../pyproject.toml", "-m", "not slow"]
+    tests = [f"../tests/test_{name}.py" for name in names]
+    options = [
+        "-q",
+        "-n",
+        "auto",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "../pyproject.toml",
+        "-m",
+        "not slow",
+    ]
     run(kind, folder, ["-m", "pytest", *options, *tests])
     run(kind, folder, ["arguments.py", "0", "2000"])
     for level in supported_levels():

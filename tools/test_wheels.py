@@ -19,6 +19,7 @@ ABOUT_THE_SOURCE_TREE = (
     "test_guide.py",
     "test_export_guide.py",
     "test_layers_guide.py",
+    "test_links.py",
     "test_steps.py",
     "test_benchmarks.py",
     "test_benchmark_checks.py",

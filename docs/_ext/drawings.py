@@ -44,7 +44,8 @@ def grid(
         if (row, column) in marked:
             ax.add_patch(Rectangle(corner, 1, 1, fc=colour, alpha=0.35, lw=0))
         text = format(value, form).replace("-", MINUS)
-        ax.text(corner[0] + 0.5, corner[1] + 0.52, text, ha="center", va="center", fontsize=10)
+        size = 10 if len(text) <= 5 else 7
+        ax.text(corner[0] + 0.5, corner[1] + 0.52, text, ha="center", va="center", fontsize=size)
     width = np.atleast_2d(values).shape[1]
     ax.text(left + width / 2, top - 0.25, title, ha="center", va="bottom", fontsize=10)
 
@@ -175,6 +176,19 @@ def digits_network() -> Any:
     net, images, _, test = trained()
     figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
     plots.feature_maps(net, images[test[1]], most=12, ax=ax)
+    return figure
+
+
+def what_you_get() -> Any:
+    """A trained network at work, and what its result is made of: the picture of README."""
+    net, images, labels, test = trained()
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained", width_ratios=(5, 3))
+    predicted = net.predict(images[test])
+    n_right = int((predicted == labels[test]).sum())
+    plots.feature_maps(net, images[test[1]], most=12, ax=axes[0])
+    axes[0].set_title("Every layer at work on a digit")
+    plots.confusion_matrix(labels[test], predicted, ax=axes[1])
+    axes[1].set_title(f"{n_right} of {len(test)} test images right")
     return figure
 
 

@@ -2,10 +2,12 @@
 
 The directive ``picture`` takes the name of a function in ``drawings.py`` and shows what it draws;
 its content is the caption. The option ``alt`` says what there is to see, for those who do not.
+
+``python docs/_ext/pictures.py`` draws README's picture anew, which is a file of the repository.
 """
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -51,32 +53,48 @@ class Picture(SphinxDirective):
 
 def draw(name: str, folder: Path) -> None:
     """Draw a picture into a folder, light and dark, unless it is there already and up to date."""
+    folder.mkdir(exist_ok=True)
+    newest = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
+    for shade in STYLES:
+        path = folder / f"{name}-{shade}.svg"
+        if not path.exists() or path.stat().st_mtime <= newest:
+            draw_as(shade, name, path)
+
+
+def draw_as(shade: str, name: str, path: Path, **settings: Any) -> None:
+    """Draw a picture for light or for dark pages into a file, of the kind that its name says."""
     import drawings
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    folder.mkdir(exist_ok=True)
-    newest = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
-    for shade, style in STYLES.items():
-        path = folder / f"{name}-{shade}.svg"
-        if path.exists() and path.stat().st_mtime > newest:
-            continue
-        colour = PAGE_COLOURS[shade]
-        settings = {
-            "axes.facecolor": colour,
-            "figure.facecolor": colour,
-            "svg.hashsalt": name,
-            "font.size": 11,
-        }
-        with plt.style.context(style), mpl.rc_context(settings):
-            figure = getattr(drawings, name)()
-            figure.savefig(path, metadata={"Date": None})
-            plt.close(figure)
+    colour = PAGE_COLOURS[shade]
+    look = {
+        "axes.facecolor": colour,
+        "figure.facecolor": colour,
+        "svg.hashsalt": name,
+        "font.size": 11,
+        **settings,
+    }
+    with plt.style.context(STYLES[shade]), mpl.rc_context(look):
+        figure = getattr(drawings, name)()
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        plt.close(figure)
+
+
+def draw_for_readme(folder: Path) -> None:
+    """Draw README's picture, which stands in the repository, for pages that nobody builds."""
+    for shade in STYLES:
+        path = folder / f"what-you-get-{shade}.png"
+        draw_as(shade, "what_you_get", path, **{"savefig.dpi": 150})
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx of the directive."""
     app.add_directive("picture", Picture)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    draw_for_readme(Path(__file__).parent.parent / "_static")

@@ -1,11 +1,14 @@
 """The linear layers, in lane blocks: values (F, L) -> outputs (M, L).
 
 Weights stand in tiles of 10 outputs, (M / 10, F, 10), for both directions: ten sums forward, ten
-gradients backward.
+gradients backward. An output is the sum of its bias, of the sums over four pieces of the features
+(or a multiple of four), and of the sum over what is left: short sums have smaller errors, and for
+one image alone, four are computed at once.
 """
 
 cdef enum:
     OUTPUTS = 10  # of a tile
+    PIECES = 4
     FEATURE_PIECE = 256  # features that stay in the first-level cache while all tiles pass over
 
 
@@ -21,6 +24,11 @@ cdef void fill_linear(Prepared* linear, const real* flat) noexcept nogil:
         bias[m] = flat[linear.op.bias_at + m] if linear.op.bias_at >= 0 and m < M else 0
         if m % OUTPUTS == OUTPUTS - 1:
             tile += F * OUTPUTS
+
+
+cdef inline Py_ssize_t pieces_of(Py_ssize_t F) noexcept nogil:
+    """Count the pieces of F features, which are of F // pieces each."""
+    return PIECES * tiles_of(PIECES * FEATURE_PIECE, F)
 
 
 cdef inline void outputs_of_tile(
@@ -42,21 +50,22 @@ cdef void linear_outputs(
 ) noexcept nogil:
     """x (F, L) -> out (M, L); tiles (M / 10, F, 10)."""
     cdef Py_ssize_t F = x.shape[0], M = out.shape[0], first = 0, n, m, i, tile
+    cdef Py_ssize_t length = F // pieces_of(F)
     cdef vec sums[OUTPUTS]
     for m in range(M):
         (<vec*> &out[m, 0])[0] = splat(bias[m])
     while first < F:
-        n = min(<Py_ssize_t> FEATURE_PIECE, F - first)
+        n = length if first < length * pieces_of(F) else F - first
         for tile in range(tiles.shape[0]):
             m = OUTPUTS * tile
             for i in range(OUTPUTS):
-                sums[i] = (<vec*> &out[m + i, 0])[0] if m + i < M else splat(0)
+                sums[i] = splat(0)
             if M - m > 5:
                 outputs_of_tile(10, <const vec*> &x[first, 0], n, &tiles[tile, first, 0], sums)
             else:
                 outputs_of_tile(5, <const vec*> &x[first, 0], n, &tiles[tile, first, 0], sums)
             for i in range(min(<Py_ssize_t> OUTPUTS, M - m)):
-                (<vec*> &out[m + i, 0])[0] = sums[i]
+                (<vec*> &out[m + i, 0])[0] += sums[i]
         first += n
 
 

@@ -38,6 +38,8 @@ cdef struct Slot:
     void* winners  # (3, L, K * P * Q)
     void* noted  # (2, winners at a time)
     void* images  # (L, H * W * C): the inputs, and then their gradient
+    char* single[MAX_OPERATIONS + 1]  # one image as operation i sees it: see `single.pxi`
+    void* pooled  # (K, windows) of it
     void* placed  # (L, C, inner_H, inner_W) of pixels in any format, moved
     void* gradient  # (n_parameters,) of one group
     void* total  # (n_parameters,) of all groups of a chunk, in double
@@ -162,10 +164,13 @@ cdef Py_ssize_t lay_out_tables(Network* net, char* memory) noexcept nogil:
     for i in range(net.n_operations):
         op = &net.operations[i]
         if is_linear(&op.op):
-            op.filters.tiles = take(&end, round_up(op.op.K, OUTPUTS) * op.T * item)
+            # Vectors of outputs reach beyond the last one.
+            op.filters.tiles = take(&end, round_up(op.op.K, OUTPUTS) * op.T * item + VECTOR_BYTES)
             op.filters.biases = take(&end, round_up(op.op.K, OUTPUTS) * item)
             continue
         take_filters(&op.op, &op.filters, &end, item)
+        if op.op.kind == BLOCK:
+            op.seen = <int64_t*> take(&end, (op.op.R + 1) * (op.op.S + 1) * sizeof(int64_t))
         if i > 0 and op.op.kind != BLOCK:
             back = turned(&op.op)
             take_filters(&back, &op.turned, &end, item)
@@ -243,6 +248,22 @@ cdef Py_ssize_t lay_out_gradients(const Network* net, Slot* slot, char* memory) 
     return end - memory
 
 
+cdef Py_ssize_t lay_out_single(const Network* net, Slot* slot, char* memory) noexcept nogil:
+    """Point into the memory what one image takes by itself; return its bytes. It begins as zeros.
+
+    So the border of its maps stays.
+    """
+    cdef char* end = memory
+    cdef Py_ssize_t i, n = net.n_operations, pooled = net.operations[0].op.inner_W
+    for i in range(n):
+        slot.single[i] = <char*> take(&end, single_size(&net.operations[i]) * net.item)
+        if net.operations[i].op.kind == BLOCK:
+            pooled = max(pooled, window_size(&net.operations[i]))
+    slot.single[n] = <char*> take(&end, net.operations[n - 1].op.K * net.item)
+    slot.pooled = take(&end, pooled * net.item)
+    return end - memory
+
+
 cdef Py_ssize_t lay_out_slot(
     const Network* net, Slot* slot, char* memory, bint training
 ) noexcept nogil:
@@ -262,6 +283,8 @@ cdef Py_ssize_t lay_out_slot(
         op = &net.operations[0].op
         slot.placed = take(&end, op.C * op.inner_H * op.inner_W * LANES * sizeof(double))
         end += lay_out_gradients(net, slot, end)
+    else:
+        end += lay_out_single(net, slot, end)
     end += lay_out_values(net, slot, end, net.group if training else 1)
     return end - memory
 

@@ -6,10 +6,12 @@ room for its arrays in `memory.pxi`.
 
 # prepare: bring parameters into the form in which the kernels want them. forward and backward: one
 # lane block, the b-th of a group, between the arrays of a slot; backward moves `slot.dout` from the
-# gradient of the output to that of the input. collect: the parameters' gradients of n lane blocks.
+# gradient of the output to that of the input. single: forward, of one image by itself; NULL where
+# there is no such way. collect: the parameters' gradients of n lane blocks.
 cdef struct Steps:
     void (*prepare)(Prepared*, const real* flat) noexcept nogil
     void (*forward)(const Prepared*, Slot*, Py_ssize_t b) noexcept nogil
+    void (*single)(const Prepared*, Slot*) noexcept nogil
     void (*backward)(const Prepared*, Slot*, Py_ssize_t b) noexcept nogil
     void (*collect)(const Prepared*, Slot*, Py_ssize_t n, real* gradient) noexcept nogil
 
@@ -22,7 +24,9 @@ cdef void conv_prepare(Prepared* conv, const real* flat) noexcept nogil:
     fill_filters(op, &conv.filters, weight, flat + op.bias_at if op.bias_at >= 0 else NULL)
     if op.kind != BLOCK:
         fill_turned(conv, weight)
-    elif by_winograd(op):
+        return
+    fill_seen(conv)
+    if by_winograd(op):
         winograd_weights(
             exchanged(weight, op.K, op.C), view4(conv.u_back, tiles_of(4, op.C), PLANES, op.K, 4)
         )
@@ -56,17 +60,19 @@ cdef void conv_collect(
 
 
 operations[BLOCK] = Steps(
-    prepare=&conv_prepare, forward=&conv_forward, backward=&block_backward, collect=&conv_collect
+    prepare=&conv_prepare, forward=&conv_forward, single=&block_single,
+    backward=&block_backward, collect=&conv_collect
 )
 operations[CONV] = Steps(
-    prepare=&conv_prepare, forward=&conv_forward, backward=&maps_backward, collect=&conv_collect
+    prepare=&conv_prepare, forward=&conv_forward, single=NULL, backward=&maps_backward,
+    collect=&conv_collect
 )
 operations[CONV_RELU] = operations[CONV]
 operations[LINEAR] = Steps(
-    prepare=&fill_linear, forward=&linear_forward, backward=&linear_backward,
-    collect=&linear_collect
+    prepare=&fill_linear, forward=&linear_forward, single=&linear_single,
+    backward=&linear_backward, collect=&linear_collect
 )
 operations[LINEAR_RELU] = Steps(
-    prepare=&fill_linear, forward=&linear_relu_forward, backward=&linear_relu_backward,
-    collect=&linear_collect
+    prepare=&fill_linear, forward=&linear_relu_forward, single=&linear_relu_single,
+    backward=&linear_relu_backward, collect=&linear_collect
 )

@@ -30,7 +30,7 @@ cdef bint run_outputs(
     job.n_run = n_run
     job.out = floats_of(out, job.count * width, plan.item, PyBUF_WRITABLE)
     with nogil:
-        plan.kernels.prepare(&job)
+        work.make_tables(&job)
         pool.run(plan.kernels.group_forward, &job, job.n_groups, work.n_threads)
     return job.all_finite
 
@@ -86,7 +86,7 @@ cdef class State:
 
     cdef int enter(self, Work work, Job* job) except -1:
         """Tell a job where everything is."""
-        work.enter_keys(job, self.keys)
+        work.enter_keys(self.keys)
         job.flat = self.flat
         job.count = self.n_images
         job.kept = self.kept
@@ -109,7 +109,7 @@ def forward(
     state.enter(work, &job)
     job.out = floats_of(out, state.n_images * plan.n_classes, plan.item, PyBUF_WRITABLE)
     with nogil:
-        plan.kernels.prepare(&job)
+        work.make_tables(&job)
         pool.run(plan.kernels.group_forward, &job, job.n_groups, work.n_threads)
     state.filled = True
     return job.all_finite
@@ -159,6 +159,7 @@ cdef class Batches:
     cdef Examples examples
     cdef object flat
     cdef object gradient
+    cdef const uint64_t[::1] keys
     cdef Py_ssize_t n_images  # in the order
 
     def __cinit__(
@@ -169,7 +170,8 @@ cdef class Batches:
         self.pool, self.work, self.flat, self.examples = pool, work, flat, examples
         self.gradient = flat.copy()
         work.enter(&self.job)
-        work.enter_keys(&self.job, keys)
+        self.keys = keys
+        work.enter_keys(keys)
         work.enter_gradient(&self.job, self.gradient)
         self.job.flat = floats_of(flat, plan.n_parameters, plan.item, 0)
         self.n_images = examples.enter(&self.job)
@@ -189,6 +191,7 @@ cdef class Batches:
                 f"first, last: a batch must begin among the {self.n_images} images of the order, "
                 f"and before it ends, got {first}, {last}"
             )
+        self.work.enter_keys(self.keys)
         job.first = first
         job.count = min(last, self.n_images) - first
         with nogil:

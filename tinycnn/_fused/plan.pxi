@@ -134,51 +134,60 @@ cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
     return 0
 
 
+cdef inline Py_ssize_t pixel_bytes(int kind) noexcept nogil:
+    if kind == BYTES:
+        return 1
+    return sizeof(float) if kind == FLOATS else sizeof(double)
+
+
 @final
 cdef class Images:
     """Images as the kernels read them.
 
     Parameters
     ----------
-    pixels : bytes of all images
-        As an array of uint8, C-contiguous.
+    pixels : array
+        Of all images, C-contiguous; nobody may resize it meanwhile.
     kind : int
         PixelKind of the pixels.
     scale, shift : (C,)
         The network sees ``pixel * scale + shift``, channel by channel.
     """
 
-    cdef const uint8_t[::1] pixels
-    cdef const double[::1] scale
-    cdef const double[::1] shift
+    cdef Py_buffer pixels
+    cdef object kept  # whom the numbers belong to
+    cdef const double* scale
+    cdef const double* shift
+    cdef Py_ssize_t n_channels
     cdef int kind
 
-    def __cinit__(
-        self, const uint8_t[::1] pixels not None, int kind, const double[::1] scale not None,
-        const double[::1] shift not None, /
-    ):
-        if kind not in (BYTES, FLOATS, DOUBLES) or scale.shape[0] != shift.shape[0]:
-            raise ValueError(f"pixels of kind {kind}, {len(scale)} scales, {len(shift)} shifts")
-        self.pixels, self.kind, self.scale, self.shift = pixels, kind, scale, shift
+    def __cinit__(self, pixels, int kind, scale, shift, /):
+        self.n_channels, self.kind, self.kept = len(scale), kind, (scale, shift)
+        self.scale = <const double*> floats_of(scale, self.n_channels, sizeof(double), 0)
+        self.shift = <const double*> floats_of(shift, self.n_channels, sizeof(double), 0)
+        PyObject_GetBuffer(pixels, &self.pixels, PyBUF_ND)
+        if kind not in (BYTES, FLOATS, DOUBLES) or self.pixels.itemsize != pixel_bytes(kind):
+            raise ValueError(f"pixels of kind {kind} of {self.pixels.itemsize} bytes")
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.pixels)
 
     cdef Py_ssize_t enter(self, Job* job) except -1:
         """Tell a job where the images are; return how many they are."""
         cdef const Operation* op = &job.net.operations[0].op
         cdef ImageFields* fields = &job.images
-        cdef Py_ssize_t c, n, pixel = 1, size = op.C * op.inner_H * op.inner_W
-        if self.kind != BYTES:
-            pixel = sizeof(float) if self.kind == FLOATS else sizeof(double)
-        n = self.pixels.shape[0] // (pixel * size)
-        if self.pixels.shape[0] != n * pixel * size or self.scale.shape[0] != op.C or n == 0:
+        cdef Py_ssize_t c, size = op.C * op.inner_H * op.inner_W * pixel_bytes(self.kind)
+        cdef Py_ssize_t n = self.pixels.len // size
+        if self.pixels.len != n * size or self.n_channels != op.C or n == 0:
             raise ValueError(
-                f"{self.pixels.shape[0]} bytes are no images of {op.C} channels of {op.inner_H} x "
-                f"{op.inner_W} pixels of {pixel} bytes"
+                f"{self.pixels.len} bytes are no images of {op.C} channels of {op.inner_H} x "
+                f"{op.inner_W} pixels of {pixel_bytes(self.kind)} bytes"
             )
-        fields.pixels = &self.pixels[0]
+        fields.pixels = self.pixels.buf
         fields.order = NULL
         fields.moves = NULL
-        fields.scale = &self.scale[0]
-        fields.shift = &self.shift[0]
+        fields.scale = self.scale
+        fields.shift = self.shift
         fields.kind = <PixelKind> self.kind
         fields.bound = 0
         for c in range(op.C):
@@ -251,8 +260,11 @@ cdef class Work:
     cdef Plan plan
     cdef readonly Py_ssize_t n_threads, nbytes
     cdef readonly bint training
+    cdef Network net  # with its tables
+    cdef bint has_tables
     cdef Py_ssize_t slot_bytes
     cdef char* memory
+    cdef char* flat  # (n_parameters,): what the tables were made from
     cdef char* tables
     cdef char* slots
     cdef char* chunks  # (MAX_CHUNKS, n_parameters)
@@ -261,22 +273,23 @@ cdef class Work:
     def __cinit__(self, Plan plan not None, Py_ssize_t n_threads, bint training, /):
         cdef const Network* net = &plan.net
         cdef Py_ssize_t table_bytes = aligned(plan.needs.tables), loss_bytes, chunk_bytes
+        cdef Py_ssize_t flat_bytes = aligned(net.n_parameters * net.item)
         if n_threads < 1:
             raise ValueError(f"needs a thread, got {n_threads}")
         self.plan, self.n_threads, self.training = plan, n_threads, training
+        self.net, self.has_tables = net[0], False
         self.slot_bytes = aligned(plan.needs.training if training else plan.needs.predicting)
         loss_bytes = MAX_CHUNKS * sizeof(double) if training else 0
         chunk_bytes = MAX_CHUNKS * net.n_parameters * net.item if training else 0
-        self.nbytes = ALIGNMENT + table_bytes + n_threads * self.slot_bytes
+        self.nbytes = ALIGNMENT + flat_bytes + table_bytes + n_threads * self.slot_bytes
         self.nbytes += loss_bytes + chunk_bytes
-        # Zeros in training: what stands behind the last filter is multiplied too, though nobody
-        # reads the product, and what was there before might be subnormal numbers, which are slow.
-        self.memory = <char*> (
-            PyMem_Calloc(self.nbytes, 1) if training else PyMem_Malloc(self.nbytes)
-        )
+        # Zeros: borders of maps stay as they are; and what stands behind the last filter is
+        # multiplied too, though nobody reads the product: subnormal numbers would be slow.
+        self.memory = <char*> PyMem_Calloc(self.nbytes, 1)
         if self.memory == NULL:
             raise MemoryError(f"no {self.nbytes} bytes of work space")
-        self.tables = first_aligned(self.memory)
+        self.flat = first_aligned(self.memory)
+        self.tables = self.flat + flat_bytes
         self.slots = self.tables + table_bytes
         self.losses = <double*> (self.slots + n_threads * self.slot_bytes)
         self.chunks = <char*> self.losses + loss_bytes
@@ -285,23 +298,33 @@ cdef class Work:
         PyMem_Free(self.memory)
 
     cdef void enter(self, Job* job) noexcept:
-        """Tell a job its network, and where to work."""
+        """Tell a job its network, which drops nothing, and where to work."""
+        cdef Py_ssize_t i
+        for i in range(self.net.n_operations):
+            self.net.operations[i].drops = False
         memset(job, 0, sizeof(Job))
-        job.net = self.plan.net
+        job.net = &self.net
         job.n_run = job.net.n_operations
-        job.tables, job.slots, job.slot_bytes = self.tables, self.slots, self.slot_bytes
+        job.slots, job.slot_bytes = self.slots, self.slot_bytes
 
-    cdef int enter_keys(self, Job* job, const uint64_t[::1] keys) except -1:
-        """Tell a job the key of each dropout; None: nothing is dropped."""
+    cdef void make_tables(self, Job* job) noexcept nogil:
+        """Make the tables from a job's parameters, unless the last ones were made from the same."""
+        cdef Py_ssize_t n_bytes = self.net.n_parameters * self.net.item
+        if not self.has_tables or memcmp(self.flat, job.flat, n_bytes) != 0:
+            memcpy(self.flat, job.flat, n_bytes)
+            self.plan.kernels.prepare(&self.net, self.flat, self.tables)
+            self.has_tables = True
+        self.plan.kernels.divide(job)
+
+    cdef int enter_keys(self, const uint64_t[::1] keys) except -1:
+        """Tell the network the key of each dropout; None: nothing is dropped."""
         cdef Prepared* op
         cdef Py_ssize_t i
-        if keys is None:
-            return 0
-        if keys.shape[0] != self.plan.n_dropouts:
+        if keys is not None and keys.shape[0] != self.plan.n_dropouts:
             raise ValueError(f"{self.plan.n_dropouts} dropouts, {keys.shape[0]} keys")
-        for i in range(job.net.n_operations):
-            op = &job.net.operations[i]
-            op.drops = op.op.dropout >= 0
+        for i in range(self.net.n_operations):
+            op = &self.net.operations[i]
+            op.drops = keys is not None and op.op.dropout >= 0
             if op.drops:
                 op.key = keys[op.op.dropout]
         return 0
@@ -317,7 +340,7 @@ cdef class Work:
 
     cdef void add_gradients(self, Job* job, Pool pool) noexcept nogil:
         """Compute the gradients of a job's images, chunk by chunk, and their sum."""
-        self.plan.kernels.prepare(job)
+        self.make_tables(job)
         job.out = self.chunks if job.n_chunks > 1 else job.gradient
         pool.run(self.plan.kernels.chunk_gradient, job, job.n_chunks, self.n_threads)
         if job.n_chunks > 1:

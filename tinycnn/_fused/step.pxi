@@ -9,6 +9,8 @@ number of threads.
 """
 
 cdef enum:
+    # So many images are computed one by one instead of as a lane block.
+    FEW_IMAGES = LANES // 4
     # Values that are summed over all chunks at a time: their sums stay in the first-level cache.
     GRADIENT_PIECE = 256
 
@@ -154,7 +156,7 @@ cdef double group_gradient(
             fill_zero(<real*> slot.dw[i], dweight_size(op))
             fill_zero(<real*> slot.dbias[i], padded_filters(&op.op) * L)
     if job.kept != NULL:
-        lay_out_kept(&job.net, slot, job.kept + first * job.kept_bytes)
+        lay_out_kept(job.net, slot, job.kept + first * job.kept_bytes)
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
@@ -186,7 +188,7 @@ cdef void chunk_gradient(
     cdef real* gradient
     cdef double* total
     cdef double loss = 0
-    lay_out_slot(&job.net, &slot, job.slots + slot_number * job.slot_bytes, True)
+    lay_out_slot(job.net, &slot, job.slots + slot_number * job.slot_bytes, True)
     if job.kept == NULL:
         # The logits become their gradients where they stand.
         slot.d[last] = slot.x[last]
@@ -231,7 +233,7 @@ cdef void write_outputs(
     with the logits in NumPy does so a class at a time.
     """
     cdef Py_ssize_t L = LANES, i, l
-    cdef Py_ssize_t n = input_bytes(&job.net, job.n_run) // VECTOR_BYTES
+    cdef Py_ssize_t n = input_bytes(job.net, job.n_run) // VECTOR_BYTES
     if job.kept != NULL:
         for i in range(n):
             memcpy(out + i * job.count + first, values + i * L, count * sizeof(real))
@@ -241,19 +243,57 @@ cdef void write_outputs(
             out[(first + l) * n + i] = values[i * L + l]
 
 
+cdef void load_image(Job* job, Slot* slot, Py_ssize_t index) noexcept nogil:
+    """Pack one image by itself, and note its largest absolute value."""
+    cdef const Prepared* first = &job.net.operations[0]
+    cdef Py_ssize_t at = index * first.op.C * first.op.inner_H * first.op.inner_W
+    cdef real* x = <real*> slot.single[0]
+    cdef real* row = <real*> slot.pooled
+    if job.images.kind == BYTES:
+        pack_single((<const uint8_t*> job.images.pixels) + at, &job.images, first, row, x)
+        slot.bound = job.images.bound
+        return
+    if job.images.kind == FLOATS:
+        pack_single((<const float*> job.images.pixels) + at, &job.images, first, row, x)
+    else:
+        pack_single((<const double*> job.images.pixels) + at, &job.images, first, row, x)
+    slot.bound = largest(<const vec*> x, tiles_of(LANES, single_size(first)))
+    if slot.bound != slot.bound:
+        job.all_finite = False
+
+
+cdef void image_forward(Job* job, Slot* slot, Py_ssize_t index, real* out) noexcept nogil:
+    """Outputs of one image by itself."""
+    cdef const Prepared* op
+    cdef Py_ssize_t i
+    load_image(job, slot, index)
+    for i in range(job.n_run):
+        op = &job.net.operations[i]
+        operations[op.op.kind].single(op, slot)
+    memcpy(out, slot.single[job.n_run], input_bytes(job.net, job.n_run) // LANES)
+
+
 cdef void group_forward(
     Job* job, Py_ssize_t group, Py_ssize_t slot_number, real* out
 ) noexcept nogil:
     """Outputs of one group of images; what backward needs is kept, if asked for."""
     cdef Slot slot
     cdef Py_ssize_t L = LANES, first = first_lane_block(job, group)
-    cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, start, count
-    lay_out_slot(&job.net, &slot, job.slots + slot_number * job.slot_bytes, False)
+    cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, start, count, i
+    cdef Py_ssize_t width = input_bytes(job.net, job.n_run) // VECTOR_BYTES
+    cdef bint singly = job.kept == NULL
+    for i in range(job.n_run):
+        singly = singly and operations[job.net.operations[i].op.kind].single != NULL
+    lay_out_slot(job.net, &slot, job.slots + slot_number * job.slot_bytes, False)
     if job.kept != NULL:
-        lay_out_kept(&job.net, &slot, job.kept + first * job.kept_bytes)
+        lay_out_kept(job.net, &slot, job.kept + first * job.kept_bytes)
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
+        if singly and count <= FEW_IMAGES:
+            for i in range(start, start + count):
+                image_forward(job, &slot, i, out + i * width)
+            continue
         slot.place = job.first + start
         lane_block_forward(job, &slot, count, b)
         write_outputs(
@@ -264,15 +304,14 @@ cdef void group_forward(
 # What the table has.
 
 
-cdef void prepare(Job* job) noexcept nogil:
-    """Divide the images, and bring the parameters into the form in which the kernels want them."""
+cdef void prepare(Network* net, const void* flat, char* tables) noexcept nogil:
+    """Bring the parameters into the form in which the kernels want them, in tables."""
     cdef Prepared* op
     cdef Py_ssize_t i
-    divide(job)
-    lay_out_tables(&job.net, job.tables)
-    for i in range(job.net.n_operations):
-        op = &job.net.operations[i]
-        operations[op.op.kind].prepare(op, <const real*> job.flat)
+    lay_out_tables(net, tables)
+    for i in range(net.n_operations):
+        op = &net.operations[i]
+        operations[op.op.kind].prepare(op, <const real*> flat)
 
 
 cdef void chunk_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:

@@ -11,6 +11,7 @@ run.py           one training: fit, keep what Ctrl-C leaves, save
 cautions.py      what may be wrong with a training that ended well
 results.py       how results are told
 next_command.py  what to type next
+wording.py       advice for Python in the words of the command line
 predictions.py   how predictions are written: lines, CSV, JSON
 train.py evaluate.py predict.py report.py info.py export.py   the commands
 """

@@ -16,6 +16,7 @@ from tinycnn.cli.parser import EXIT_ERROR, Command, build_parser
 from tinycnn.cli.predict import run_predict
 from tinycnn.cli.report import run_report
 from tinycnn.cli.train import run_train
+from tinycnn.cli.wording import in_options
 from tinycnn.unusual import UnusualImagesWarning
 
 COMMANDS: dict[str, Command] = {
@@ -88,4 +89,4 @@ def _one_line(error: BaseException | str) -> str:
         )
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return in_options(" ".join(str(error).split())) or type(error).__name__

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinycnn._checks import as_count, as_rate
-from tinycnn.architecture import make_blocks
+from tinycnn.architecture import Architecture, make_blocks
 from tinycnn.files.model import is_model_file
 from tinycnn.files.writing import require_writable
 from tinycnn.layer import Layer
@@ -27,6 +28,9 @@ from tinycnn.views import Views
 from tinycnn.zoo import make_layers
 
 Shape = tuple[int, int, int]
+
+# A model file of 200 MB; training needs five times that.
+MOST_PARAMETERS = 50_000_000
 
 
 class Reading(NamedTuple):
@@ -79,6 +83,7 @@ class Training(NamedTuple):
         """List the layers asked for."""
         if self.model is not None:
             return make_layers(self.model, n_classes)
+        _require_small_kernel(self.kernel_size, image_shape)
         automatic = auto_channels(image_shape, self.kernel_size, self.padding)
         return make_blocks(
             self.channels or automatic,
@@ -91,6 +96,7 @@ class Training(NamedTuple):
     def make_network(self, image_shape: Shape, class_names: tuple[str, ...]) -> CNN:
         """Make the network asked for, with its initial parameters."""
         layers = self.make_layers(image_shape, len(class_names))
+        _require_trainable(Architecture(image_shape, tuple(layers)))
         return CNN(image_shape, layers, seed=self.seed, class_names=class_names)
 
     def make_optimizer(self) -> Optimizer:
@@ -197,6 +203,31 @@ def _require_free(option: str, path: Path) -> None:
     except OSError as error:
         words = error.strerror or error
         raise ValueError(f"{option}: {error.filename or path}: {words}") from error
+
+
+def _require_small_kernel(kernel_size: int, image_shape: Shape) -> None:
+    """Raise ValueError where a filter is larger than the image: most of it would see padding."""
+    _, H, W = image_shape
+    most = max(KERNEL_SIZE, min(H, W))
+    if kernel_size > most:
+        raise ValueError(
+            f"--kernel-size: {kernel_size} is larger than the images, which have {H} x {W} pixels; "
+            f"give at most {most}, usually 3 or 5"
+        )
+
+
+def _require_trainable(architecture: Architecture) -> None:
+    """Raise ValueError where there are more parameters than a CPU trains in reasonable time."""
+    n = architecture.n_parameters
+    if n <= MOST_PARAMETERS:
+        return
+    sizes = {name: math.prod(shape) for name, shape in architecture.parameter_shapes.items()}
+    name = max(sizes, key=lambda each: sizes[each])
+    raise ValueError(
+        f"the network would have {n:,} parameters, {sizes[name]:,} of them in {name}, and at most "
+        f"{MOST_PARAMETERS:,} are trained here; give a smaller --image-size, fewer --hidden units "
+        "or --channels, or a smaller --kernel-size"
+    )
 
 
 def _require_model_or_blocks(arguments: argparse.Namespace) -> None:

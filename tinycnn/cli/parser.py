@@ -227,9 +227,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="go on from the file of --checkpoint, if it is there; data and options must be the "
         "same",
     )
-    group.add_argument(
-        "--threads", type=int, metavar="N", help="unless given, as many as there are CPUs"
-    )
+    _add_threads(group)
     group.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     _add_json(group)
 
@@ -245,9 +243,7 @@ def _add_evaluate(commands: Parsers) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("data", nargs="?", metavar="DATA", help=DATA_HELP)
     _add_reading(parser)
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="unless given, as many as there are CPUs"
-    )
+    _add_threads(parser)
     _add_json(parser)
     _add_views(parser)
 
@@ -302,9 +298,7 @@ def _add_predict(commands: Parsers) -> None:
         metavar="FILE",
         help="write into a file, all or nothing; one called .csv or .json becomes such",
     )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="unless given, as many as there are CPUs"
-    )
+    _add_threads(parser)
     _add_views(parser)
 
 
@@ -387,6 +381,12 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="with --views: only where the two highest logits of the image alone are less than M "
         "apart; 2 keeps the accuracy and costs less time",
+    )
+
+
+def _add_threads(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="unless given, as many as there are CPUs"
     )
 
 

@@ -87,16 +87,7 @@ def read_training_data(path: str | None, reading: Reading) -> TrainingData:
     """
     parts = ("train",) if path is None else data.parts(path, labels_from=reading.labels_from)
     train = _read(path, "train", reading)
-    others = {
-        part: data.conform(
-            _read(path, part, reading),
-            train.images.shape[1:],
-            train.class_names,
-            train.images.dtype,
-        )
-        for part in parts
-        if part != "train"
-    }
+    others = {part: _read_like(train, path, part, reading) for part in parts if part != "train"}
     split = None
     if not others:
         train, others["test"], split = _split(train)
@@ -141,6 +132,15 @@ def _read(path: str | None, part: str, reading: Reading) -> Dataset:
             skip_broken=reading.skip_broken,
             progress=progress,
         )
+
+
+def _read_like(train: Dataset, path: str | None, part: str, reading: Reading) -> Dataset:
+    """Read another part of the data, with the classes, channels and depth of the training part."""
+    images = _read(path, part, reading)
+    try:
+        return data.conform(images, train.images.shape[1:], train.class_names, train.images.dtype)
+    except ValueError as error:
+        raise ValueError(f"{path}, {part} part beside the training part: {error}") from error
 
 
 def _split(whole: Dataset) -> tuple[Dataset, Dataset, Split]:

@@ -103,8 +103,8 @@ def _nested(inner: Path, class_folder: Path) -> Problem:
     return Problem(
         inner,
         "folders in a class folder",
-        f"{inner} is a folder inside the class folder {class_folder.name}: class folders must "
-        "hold images alone; move its images up, or give load the folder above it",
+        f"{inner} is a folder inside the class folder {shorten(class_folder.name, 40)}: class "
+        "folders must hold images alone; move its images up, or give load the folder above it",
     )
 
 
@@ -129,8 +129,8 @@ def _refuse_wrapper(
     """Name the folder to give where all classes are one folder further down."""
     if len(names) == 1 and not files and len(problems) > 1:
         raise ValueError(
-            f"{folder} holds nothing but the folder {names[0]}, whose {len(problems)} folders look "
-            f"like the classes: give {folder / names[0]} instead"
+            f"{folder} holds nothing but the folder {shorten(names[0], 40)}, whose {len(problems)} "
+            f"folders look like the classes: give {shorten(str(folder / names[0]), 300)} instead"
         )
 
 

@@ -72,7 +72,7 @@ def _with_channels(images: Array, image_shape: tuple[int, ...]) -> Array:
         (H, W), (wanted_h, wanted_w) = shape[1:], image_shape[1:]
         raise ValueError(
             f"images of {H} x {W} pixels (height x width) do not fit {wanted_h} x {wanted_w}: "
-            f"load them with size=({wanted_h}, {wanted_w}) (--image-size {wanted_h} {wanted_w})"
+            f"give size=({wanted_h}, {wanted_w}) if they are pictures; arrays are not resized"
         )
     if n_channels == image_shape[0]:
         return images

@@ -77,8 +77,8 @@ def labels_of_names(files: Sequence[Path], rule: str) -> list[str]:
     if without:
         raise ValueError(
             f"{without[0]} has no label in its name by labels_from={rule!r}, nor have "
-            f"{len(without) - 1} others: give a pattern, labels_from='*_{{label}}.png' "
-            "(--labels-from), where {label} stands for the label and * for anything"
+            f"{len(without) - 1} others: give a pattern, labels_from='*_{{label}}.png', "
+            "where {label} stands for the label and * for anything"
         )
     return [label for label in labels if label is not None]
 
@@ -162,10 +162,10 @@ def propose(files: Sequence[Path]) -> str:
         first, second = (shorten(str(label), 30) for label in sorted(map(str, labels))[:2])
         return (
             f"their names begin with {first}, {second}, ...: if these are the labels, give "
-            "labels_from='name' (--labels-from name)"
+            "labels_from='name'"
         )
     return (
         "put the images of each class into a subfolder named after it, or a CSV file with columns "
-        "file,label beside them, or give labels_from='*_{label}.png' (--labels-from) if names "
+        "file,label beside them, or give labels_from='*_{label}.png' if names "
         "hold the labels"
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tinycnn.files.archive import MAX_RATIO, UNSUSPICIOUS_BYTES
 
 from .dataset import Dataset
 from .image_arrays import Array
@@ -19,9 +22,14 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MATLAB_START = b"MATLAB 7.3"  # which puts HDF5 behind a page of its own
 
 _MOST_ARRAYS = 1_000
-# Deflate packs 1,032 times at most; a file that announces more than that holds holes, not images.
-_MOST_PACKED = 1_100
-_SLACK_BYTES = 1 << 20
+_MOST_CHUNK_BYTES = 1 << 26  # each is unpacked whole, however little of it is asked for
+_MOST_CHUNKS = 200_000  # for each of which HDF5 takes 2 KB
+_TEXTS_AT_ONCE = 1_000
+_TEXT_BYTES_AT_ONCE = 1 << 27
+
+
+class _HostileError(ValueError):
+    """What is wrong with a data set, in words of ours."""
 
 
 @contextmanager
@@ -57,7 +65,7 @@ def _damage_told(what: str) -> Iterator[None]:
     """Turn whatever h5py raises for a damaged file into one ValueError."""
     try:
         yield
-    except MemoryError:
+    except (MemoryError, _HostileError):
         raise
     except Exception as error:  # RuntimeError, KeyError, OSError, TypeError, ...
         words = (str(error).splitlines() or [""])[0][:200]
@@ -83,22 +91,56 @@ def _read(file: Any, key: str, what: str, of_matlab: bool) -> Array:
     with _damage_told(what):
         dataset = file[key]
         elsewhere = dataset.is_virtual or bool(dataset.external)
-        shape, n_bytes = dataset.shape, dataset.nbytes
-        stored = dataset.id.get_storage_size()
+        shape = dataset.shape
     if elsewhere:
         raise ValueError(f"{what} has its values in another file: copy them into this one")
     if shape is None:
         raise ValueError(f"{what} is empty: it has no shape")
-    if n_bytes > stored * _MOST_PACKED + _SLACK_BYTES:
-        raise ValueError(
-            f"{what} announces {shape} {dataset.dtype}, {n_bytes} bytes, but the file holds "
-            f"{stored}: it is damaged, or was never filled"
-        )
     with _damage_told(what):
-        values = np.asarray(dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()])
-        if values.dtype.kind in "OS":
+        _check_sizes(dataset, what)
+        if dataset.dtype.kind == "O":
+            values = _read_texts(dataset, what)
+        else:
+            values = np.asarray(dataset[()])
+        if values.dtype.kind == "S":
             values = values.astype(str)
     return values.T if of_matlab else values  # HDF5 lists MATLAB's axes the other way round
+
+
+def _check_sizes(dataset: Any, what: str) -> None:
+    """Refuse what unpacks to far more than the file holds, before it is unpacked."""
+    n_bytes, stored = dataset.nbytes, dataset.id.get_storage_size()
+    announced = f"announces {dataset.shape} {dataset.dtype}, {n_bytes} bytes"
+    if n_bytes > max(UNSUSPICIOUS_BYTES, stored * MAX_RATIO):
+        raise _HostileError(
+            f"{what} {announced}, but the file holds {stored}: it is damaged, or was never filled"
+        )
+    if dataset.chunks is None:
+        return
+    chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    n_chunks = math.prod(-(-n // m) for n, m in zip(dataset.shape, dataset.chunks, strict=True))
+    if chunk > max(n_bytes, _MOST_CHUNK_BYTES) or n_chunks > _MOST_CHUNKS:
+        raise _HostileError(
+            f"{what} {announced}, in {n_chunks} chunks of {chunk}: write it with chunks=True"
+        )
+
+
+def _read_texts(dataset: Any, what: str) -> Array:
+    """Texts of any length, some at a time: the same one may stand there without end."""
+    texts = dataset.asstr()
+    longest = dataset.file.id.get_filesize()
+    n = max(min(_TEXT_BYTES_AT_ONCE // longest, _TEXTS_AT_ONCE), 1)
+    if dataset.ndim != 1:
+        raise _HostileError(f"{what} has texts of shape {dataset.shape}: save a list of them")
+    found: list[str] = []
+    n_characters = 0
+    for start in range(0, len(dataset), n):
+        some = [str(text) for text in texts[start : start + n]]
+        n_characters = max(n_characters, *map(len, some))
+        found += some
+        if n_characters * len(dataset) * 4 > UNSUSPICIOUS_BYTES:
+            raise _HostileError(f"{what} has texts of {n_characters} characters: shorten them")
+    return np.array(found, dtype=str)
 
 
 def _parts(path: Path, options: Options) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ _TYPES: dict[int, np.dtype[Any]] = {
     0x0D: np.dtype(">f4"),
     0x0E: np.dtype(">f8"),
 }
+_AGAIN = "fetch or copy it again"
 _MAX_DIMENSIONS = 64  # of a NumPy array; IDX files in use have one to four
 
 
@@ -118,34 +119,38 @@ def _opened(path: Path) -> Iterator[tuple[Readable, int | None]]:
         try:
             yield io.BufferedReader(Gunzip(file)), None
         except (EOFError, zlib.error) as error:
-            raise ValueError(
-                f"{path} is a damaged gzip file: {error}; fetch or copy it again"
-            ) from error
+            raise ValueError(f"{path} is a damaged gzip file: {error}; {_AGAIN}") from error
 
 
 def _read_header(stream: Readable, path: Path) -> _Header:
     magic = stream.read(4)
+    if magic[:2] == GZIP_MAGIC:
+        raise ValueError(f"{path} is compressed twice: unpack it once (gunzip)")
     if magic[:2] != b"\0\0":
         raise ValueError(
             f"{path} is no IDX file: it begins with bytes {magic.hex(' ') or '(none)'}, an IDX "
-            "file with 00 00, a type and the number of dimensions"
+            f"file with 00 00, a type and the number of dimensions; {_AGAIN}"
         )
     if len(magic) < 4:
-        raise ValueError(f"{path} is truncated: only {len(magic)} bytes of its IDX header")
+        raise ValueError(
+            f"{path} is truncated: only {len(magic)} bytes of its IDX header; {_AGAIN}"
+        )
     type_code, n_dimensions = magic[2:]
     if type_code not in _TYPES:
         known = ", ".join(f"0x{code:02x}" for code in _TYPES)
-        raise ValueError(f"{path} has the IDX type 0x{type_code:02x}: known types are {known}")
+        raise ValueError(
+            f"{path} has the IDX type 0x{type_code:02x}: known types are {known}; {_AGAIN}"
+        )
     if n_dimensions > _MAX_DIMENSIONS:
         raise ValueError(
             f"{path} announces {n_dimensions} dimensions: an IDX file may have {_MAX_DIMENSIONS} "
-            "at most here"
+            f"at most here; {_AGAIN}"
         )
     sizes = stream.read(4 * n_dimensions)
     if len(sizes) < 4 * n_dimensions:
         raise ValueError(
             f"{path} is truncated: its IDX header announces {n_dimensions} dimensions and ends "
-            f"after {4 + len(sizes)} of {4 + 4 * n_dimensions} bytes"
+            f"after {4 + len(sizes)} of {4 + 4 * n_dimensions} bytes; {_AGAIN}"
         )
     shape = struct.unpack(f">{n_dimensions}i", sizes)
     dtype = _TYPES[type_code]
@@ -155,10 +160,12 @@ def _read_header(stream: Readable, path: Path) -> _Header:
 
 def _check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
     if any(size < 0 for size in shape):
-        raise ValueError(f"{path} announces the shape {shape}: sizes must not be negative")
+        raise ValueError(
+            f"{path} announces the shape {shape}: sizes must not be negative; {_AGAIN}"
+        )
     # Zeros left out: NumPy refuses (0, huge, huge) too.
     if math.prod(size for size in shape if size) * dtype.itemsize > sys.maxsize:
-        raise ValueError(f"{path} announces the shape {shape}: no memory holds so much")
+        raise ValueError(f"{path} announces the shape {shape}: no memory holds so much; {_AGAIN}")
 
 
 def _check_data_bytes(n_bytes: int, header: _Header, path: Path) -> None:
@@ -166,11 +173,10 @@ def _check_data_bytes(n_bytes: int, header: _Header, path: Path) -> None:
     announced = f"its header announces {header.shape} {header.dtype.name}, {expected} bytes"
     if n_bytes < expected:
         raise ValueError(
-            f"{path} is truncated: {announced} of data, but there are {n_bytes}; fetch or copy "
-            "it again"
+            f"{path} is truncated: {announced} of data, but there are {n_bytes}; {_AGAIN}"
         )
     if n_bytes > expected:
         raise ValueError(
             f"{path} has extra bytes after its data: {announced} of data, but at least {n_bytes} "
-            "follow the header; fetch or copy it again"
+            f"follow the header; {_AGAIN}"
         )

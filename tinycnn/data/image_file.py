@@ -12,12 +12,14 @@ How a picture becomes numbers, the same for training and for prediction:
 - colour becomes grey, where grey is asked for, by Pillow's L = 0.299 R + 0.587 G + 0.114 B;
 - a new size is Pillow's BILINEAR, which takes the mean over all pixels that fall together when it
   shrinks (no aliasing) and never overshoots; the picture is stretched, not cropped. A JPEG that
-  shrinks to less than half is decoded at a smaller size to begin with.
+  shrinks to less than half is decoded at a smaller size to begin with; another picture of more than
+  16 million pixels is shrunk by a whole number first.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,14 +37,15 @@ from .pixels import (
     BYTES,
     COUNTS,
     FLOATS,
+    LARGE_PIXELS,
     PictureError,
-    as_mode,
     bytes_of,
     check_not_lost,
     convert,
-    numbers,
-    over_white,
+    opaque,
     resized_numbers,
+    shrink_factor,
+    shrunk_numbers,
 )
 from .reader import START_BYTES
 from .tiff import bits_per_sample, check_tiff
@@ -55,12 +58,17 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP")
 
 # Where Pillow begins to warn of "decompression bombs".
 MAX_PIXELS = 89_478_485
+# Its decoder takes 18 bytes of memory a pixel, others 4 to 8.
+_MOST_PIXELS = {"WEBP": 50_000_000}
+
+_large = threading.Lock()
 
 _GREY_MODES = ("1", "L", "LA")
 _GREY_16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 _ORIENTATION = 0x0112  # of EXIF
+_PNG_OR_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # what either begins with
 _PNG_DEPTH_AT = 24  # bytes into a PNG: after the signature, the chunk's head, width and height
 
 
@@ -70,6 +78,7 @@ class Kind(NamedTuple):
     n_channels: int  # 1 or 3
     dtype: np.dtype[Any]  # uint8, uint16 or float32
     size: tuple[int, int]  # height, width
+    is_deep_colour: bool  # of 16 bits a channel, of which the upper 8 are kept
 
 
 def read_image(
@@ -170,7 +179,8 @@ def probe(file: IO[bytes], name: str) -> Kind:
     width, height = picture.size
     if _is_on_its_side(picture):
         width, height = height, width
-    return Kind(*_channels_and_dtype(picture, name), (height, width))
+    n_channels, dtype = _channels_and_dtype(picture, name)
+    return Kind(n_channels, dtype, (height, width), _has_deep_colour(picture))
 
 
 def decode(
@@ -203,22 +213,29 @@ def decode(
     picture = _open(file, name)
     own_channels, dtype = _channels_and_dtype(picture, name)
     n_channels = n_channels or own_channels
+    n_pixels = picture.width * picture.height
     if size is not None and picture.format == "JPEG":
+        n_pixels //= 3  # of which a progressive one is decoded whole, the others seldom
         longest = 2 * max(size)
         picture.draft(None, (longest, longest))
     deep = _has_deep_colour(picture)
-    try:
-        picture.load()
-        turned = picture.getexif().get(_ORIENTATION, 1) != 1
-        upright = ImageOps.exif_transpose(picture) if turned else picture  # which copies it
-    except Exception as error:  # decoders meet damage with anything, SyntaxError included
-        raise _damaged(name, error) from error
-    if dtype != BYTES:
-        pixels = resized_numbers(numbers(upright, picture, dtype, name), dtype, size)
-        return np.repeat(pixels[np.newaxis], n_channels, axis=0)
-    if deep:
-        check_not_lost(upright, name)
-    return bytes_of(as_mode(over_white(upright), "L" if n_channels == 1 else "RGB"), size)
+    with _alone_if_large(n_pixels):
+        try:
+            picture.load()
+            turned = picture.getexif().get(_ORIENTATION, 1) != 1
+            upright = ImageOps.exif_transpose(picture) if turned else picture  # which copies it
+        except Exception as error:  # decoders meet damage with anything, SyntaxError included
+            raise _damaged(name, error) from error
+        factor = shrink_factor((upright.height, upright.width), size)
+        box = None if factor == 1 else (0, 0, upright.width / factor, upright.height / factor)
+        if dtype != BYTES:
+            pixels = shrunk_numbers(upright, picture, dtype, name, factor)
+            return np.repeat(
+                resized_numbers(pixels, dtype, size, box)[np.newaxis], n_channels, axis=0
+            )
+        if deep:
+            check_not_lost(upright, name)
+        return bytes_of(opaque(upright, "L" if n_channels == 1 else "RGB", factor), size, box)
 
 
 def _open(file: IO[bytes], name: str) -> Picture:
@@ -229,14 +246,34 @@ def _open(file: IO[bytes], name: str) -> Picture:
     except UnidentifiedImageError as error:
         raise _no_image(file, name) from error
     except Image.DecompressionBombError as error:
-        raise _too_large(name) from error
+        raise _too_large(name, MAX_PIXELS) from error
     except Image.DecompressionBombWarning as error:  # where warnings are errors
-        raise _too_large(name) from error
+        raise _too_large(name, MAX_PIXELS) from error
     except Exception as error:
         raise _damaged(name, error) from error
-    if picture.width * picture.height > MAX_PIXELS:
-        raise _too_large(name)
+    most = _MOST_PIXELS.get(picture.format or "", MAX_PIXELS)
+    if picture.width * picture.height > most:
+        raise _too_large(name, most)
     return picture
+
+
+@contextmanager
+def _alone_if_large(n_pixels: int) -> Iterator[None]:
+    """Keep other threads from decoding a very large picture at the same time."""
+    if n_pixels <= LARGE_PIXELS:
+        yield
+        return
+    with _large:
+        yield
+
+
+def _renew_lock() -> None:
+    global _large
+    _large = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # another thread of the parent may have held it
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _no_image(file: IO[bytes], name: str) -> PictureError:
@@ -253,6 +290,8 @@ def _no_image(file: IO[bytes], name: str) -> PictureError:
             "with one page of 8 or 16 bits",
             "TIFF of an unusual kind",
         )
+    if start.startswith(_PNG_OR_JPEG):
+        return _damaged(name, ValueError("its head cannot be read"))
     return PictureError(
         f"{name} is no image ({', '.join(FORMATS)}): convert it, or move it elsewhere",
         "no image",
@@ -267,10 +306,9 @@ def _damaged(name: str, error: Exception) -> PictureError:
     )
 
 
-def _too_large(name: str) -> PictureError:
+def _too_large(name: str, most: int) -> PictureError:
     return PictureError(
-        f"{name} is too large, or a damaged image: more than {MAX_PIXELS} pixels; shrink it",
-        "too large",
+        f"{name} is too large, or a damaged image: more than {most} pixels; shrink it", "too large"
     )
 
 

@@ -19,6 +19,7 @@ from .image_arrays import Array
 from .image_file import require_pillow
 from .label_arrays import flatten_labels, number_labels
 from .optional import require
+from .parquet_pages import page_sizes
 from .part_names import file_part, in_order
 from .pictures import Source, read_pictures
 from .reader import Glance, Options, Reader
@@ -30,6 +31,8 @@ _ROWS_AT_ONCE = 100
 # A column can repeat one long value without end; pictures are packed in themselves.
 _MOST_PACKED = 20
 _SLACK_BYTES = 1 << 24
+_MOST_PAGE_BYTES = 1 << 27  # pyarrow holds up to three copies
+_BATCH_BYTES = 1 << 26  # if every row had the largest value
 _MOST_METADATA = 1 << 22
 
 
@@ -88,7 +91,11 @@ def _class_names(schema: Any, labels: str | None) -> tuple[str, ...] | None:
 def _rows(file: Any, path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     allowed = path.stat().st_size * _MOST_PACKED + _SLACK_BYTES
     try:
-        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(columns)):
+        largest = max(page_sizes(path, file.metadata, columns), default=0)
+        if largest > min(allowed, _MOST_PAGE_BYTES):
+            raise ValueError(f"a page of it unpacks to {largest} bytes")
+        n_rows = max(min(_ROWS_AT_ONCE, _BATCH_BYTES // max(largest, 1)), 1)
+        for batch in file.iter_batches(batch_size=n_rows, columns=list(columns)):
             allowed -= batch.nbytes
             if allowed < 0:
                 break

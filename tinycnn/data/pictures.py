@@ -153,7 +153,7 @@ def _proposal(kinds: Sequence[Kind]) -> str:
     """Propose the size that most images have, if it is small."""
     most = Counter(kind.size for kind in kinds).most_common(1)[0][0]
     H, W = most if max(most) <= _SMALL_SIDE else _USUAL_SIZE
-    return f"give size=({H}, {W}) (--image-size {H} {W})"
+    return f"give size=({H}, {W})"
 
 
 def _common_size(
@@ -174,7 +174,7 @@ def _common_size(
         H, W = _USUAL_SIZE
         raise ValueError(
             f"{folder} has images of {first[0]} x {first[1]} pixels (height x width), more than a "
-            f"small network is made for: give size=({H}, {W}) (--image-size {H} {W}), or "
+            f"small network is made for: give size=({H}, {W}), or "
             "their own size to keep it"
         )
     return first
@@ -188,9 +188,16 @@ def _common_dtype(kinds: Sequence[Kind]) -> np.dtype[np.generic]:
 
 def _depth_notes(kinds: Sequence[Kind], folder: Path) -> list[str]:
     n_deep = sum(kind.dtype == COUNTS for kind in kinds)
+    n_deep_colour = sum(kind.is_deep_colour for kind in kinds)
+    notes = []
     if n_deep > 0 and _common_dtype(kinds) == BYTES:
-        return [f"{folder}: {n_deep} images of 16 bits among others of 8 bits became bytes"]
-    return []
+        notes.append(f"{folder}: {n_deep} images of 16 bits among others of 8 bits became bytes")
+    if n_deep_colour > 0:
+        notes.append(
+            f"{folder}: {n_deep_colour} colour images of 16 bits a channel became bytes, the upper "
+            "8 bits of each; grey ones keep all 16"
+        )
+    return notes
 
 
 def _decode_all(
@@ -209,7 +216,7 @@ def _decode_all(
         H, W = _USUAL_SIZE
         raise ValueError(
             f"{len(good)} images of {size[0]} x {size[1]} pixels need more memory than there is: "
-            f"give a smaller size, size=({H}, {W}) (--image-size {H} {W})"
+            f"give a smaller size, size=({H}, {W})"
         ) from error
 
     def read(place: int) -> Problem | None:
@@ -220,7 +227,7 @@ def _decode_all(
             if pixels.shape[1:] != size:  # an orientation that stood behind the pixels
                 raise PictureError(
                     f"{source.path} has {pixels.shape[1]} x {pixels.shape[2]} pixels and others "
-                    f"{size[0]} x {size[1]}: give size=(H, W) (--image-size H W)",
+                    f"{size[0]} x {size[1]}: give size=(H, W)",
                     "of another size",
                 )
             images[place] = convert(pixels, dtype, str(source.path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,11 @@ _DARKEST_BYTE = 16  # 16-bit colour below it has 4 bits left in a byte, or less
 _FEWEST_COUNTS = 4_096  # 12 bits; 16-bit grey below it has as few left
 
 _STRIP_ROWS = 1_024
+_MOST_SHRUNK = 16  # Pillow's means over larger squares are a grey level too dark, or several
+LARGE_PIXELS = 1 << 24  # a photograph of which a network sees little, or a hostile one
+
+
+Box = tuple[float, float, float, float] | None  # left, top, right, bottom
 
 
 class PictureError(ValueError):
@@ -87,20 +93,45 @@ def numbers(upright: Picture, picture: Picture, dtype: np.dtype[Any], name: str)
     return floats
 
 
-def resized_numbers(pixels: Array, dtype: np.dtype[Any], size: tuple[int, int] | None) -> Array:
-    """Counts or floats (H, W) at another size, through Pillow's floats."""
+def shrunk_numbers(
+    upright: Picture, picture: Picture, dtype: np.dtype[Any], name: str, factor: int
+) -> Array:
+    """Like `numbers`, as means over squares of `factor` pixels; strip by strip if that shrinks.
+
+    Returns
+    -------
+    ndarray, (H, W)
+        Of `dtype`, or float32 if it was shrunk.
+    """
+    from PIL import Image
+
+    if factor == 1:
+        return numbers(upright, picture, dtype, name)
+    rows = [
+        Image.fromarray(numbers(strip, picture, dtype, name).astype(np.float32)).reduce(factor)
+        for _, strip in _strips(upright, factor)
+    ]
+    return np.concatenate([np.asarray(row) for row in rows])
+
+
+def resized_numbers(
+    pixels: Array, dtype: np.dtype[Any], size: tuple[int, int] | None, box: Box = None
+) -> Array:
+    """Counts or floats (H, W) at another size, through Pillow's floats; `box` as for `bytes_of`."""
     from PIL import Image
 
     if size is None or pixels.shape == size:
         return pixels
     picture = Image.fromarray(pixels.astype(np.float32))
-    resized = np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))
+    resized = np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR, box))
     return np.rint(resized).astype(dtype) if dtype == COUNTS else resized.copy()
 
 
 def check_not_lost(picture: Picture, name: str) -> None:
     """Refuse 16-bit colour that is so dark that its upper 8 bits tell little."""
-    brightest = int(np.asarray(picture.convert("RGB")).max())
+    bands: Any = picture.getextrema()
+    colours = bands[:1] if picture.mode == "LA" else bands[:3]
+    brightest = int(max(high for _, high in colours))
     if 0 < brightest < _DARKEST_BYTE:
         raise PictureError(
             f"{name} has 16 bits a channel of which the upper 8 hold {brightest + 1} levels at "
@@ -109,21 +140,51 @@ def check_not_lost(picture: Picture, name: str) -> None:
         )
 
 
-def over_white(picture: Picture) -> Picture:
-    """Lay a picture over white, strip by strip: whole, it would be there three times."""
+def shrink_factor(pixels: tuple[int, int], size: tuple[int, int] | None) -> int:
+    """How many pixels of a very large picture become one before it is resized to (H, W).
+
+    What is left has still twice the size, so that hardly a value changes; and nothing takes memory
+    in several copies of the whole.
+    """
+    if size is None or pixels[0] * pixels[1] <= LARGE_PIXELS:
+        return 1
+    factors = (length // (2 * wanted) for length, wanted in zip(pixels, size, strict=True))
+    return max(min(*factors, _MOST_SHRUNK), 1)
+
+
+def opaque(picture: Picture, mode: str, factor: int) -> Picture:
+    """Picture in mode L or RGB, laid over white if it is not opaque, shrunk by a factor.
+
+    Strip by strip: whole, it would be there three times.
+    """
     from PIL import Image
 
-    if not picture.has_transparency_data:
-        return picture
-    opaque = Image.new("RGB", picture.size)
-    for top in range(0, picture.height, _STRIP_ROWS):
-        box = (0, top, picture.width, min(top + _STRIP_ROWS, picture.height))
-        strip = picture.crop(box)
+    if factor == 1 and not picture.has_transparency_data:
+        return as_mode(picture, mode)
+    width, height = (-(-length // factor) for length in picture.size)
+    whole = Image.new(mode, (width, height))
+    for top, strip in _strips(picture, factor):
+        whole.paste(_opaque_strip(strip, mode, factor), (0, top // factor))
+    return whole
+
+
+def _opaque_strip(strip: Picture, mode: str, factor: int) -> Picture:
+    from PIL import Image
+
+    if not strip.has_transparency_data:
+        return as_mode(strip, mode).reduce(factor)
+    clear = strip.convert("RGBA").reduce(factor)
+    white = Image.new("RGBA", clear.size, "white")
+    return as_mode(Image.alpha_composite(white, clear).convert("RGB"), mode)
+
+
+def _strips(picture: Picture, factor: int) -> Iterator[tuple[int, Picture]]:
+    """Yield pieces of a picture with their first rows: a multiple of `factor` rows each."""
+    rows = -(-_STRIP_ROWS // factor) * factor
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
         strip.info = picture.info  # where the clear level of a palette is
-        clear = strip.convert("RGBA")
-        white = Image.new("RGBA", clear.size, "white")
-        opaque.paste(Image.alpha_composite(white, clear).convert("RGB"), box)
-    return opaque
+        yield top, strip
 
 
 def as_mode(picture: Picture, mode: str) -> Picture:
@@ -131,12 +192,15 @@ def as_mode(picture: Picture, mode: str) -> Picture:
     return picture if picture.mode == mode else picture.convert(mode)
 
 
-def bytes_of(picture: Picture, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Turn a picture of mode L or RGB into (C, H, W) bytes, resized if `size` (H, W) differs."""
+def bytes_of(picture: Picture, size: tuple[int, int] | None, box: Box = None) -> NDArray[np.uint8]:
+    """Turn a picture of mode L or RGB into (C, H, W) bytes, resized if `size` (H, W) differs.
+
+    `box` is the part of it that counts, where it was shrunk and its last pixels are broken ones.
+    """
     from PIL import Image
 
     if size is not None and picture.size != size[::-1]:
-        picture = picture.resize(size[::-1], Image.Resampling.BILINEAR)
+        picture = picture.resize(size[::-1], Image.Resampling.BILINEAR, box)
     pixels = np.asarray(picture, dtype=np.uint8)
     if pixels.ndim == 2:
         return pixels[np.newaxis].copy()  # Pillow's view of its memory is read-only

@@ -10,6 +10,7 @@ _NAMED = 3
 _NAME_CHARACTERS = 36
 _MOST_KINDS = 3
 _FOLDER_CHARACTERS = 60
+_MOST_CHARACTERS = 480  # names may have 255 each
 
 
 class Problem(NamedTuple):
@@ -32,15 +33,15 @@ class Problem(NamedTuple):
 def report(folder: Path, problems: Sequence[Problem]) -> str:
     """One line on all problems: counted by kind, the first few named.
 
-    A lone problem is told in its own words.
+    A lone problem is told in its own words, without their middle if its path is very long.
     """
     if len(problems) == 1:
-        return problems[0].message
+        return shorten(problems[0].message, _MOST_CHARACTERS)
     where = shorten(str(folder), _FOLDER_CHARACTERS)
     return (
         f"{where} has {len(problems)} files or folders that cannot be read: "
         f"{summary(folder, problems)}; repair or remove them, or pass over them with "
-        "skip_broken=True (--skip-broken)"
+        "skip_broken=True"
     )
 
 

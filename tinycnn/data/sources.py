@@ -80,10 +80,10 @@ def load(
         - a folder of pictures whose labels stand in their names or in a CSV file;
         - an IDX file of images, plain or gzip, whose labels are found beside it by name, or a
           folder of such files: MNIST, Fashion-MNIST, KMNIST, QMNIST, EMNIST;
-        - an NPZ archive, an HDF5 file (needs h5py) or a MATLAB file (needs SciPy) with `images`
-          and `labels`, `X` and `y`, `x_train`, `y_train`, `x_test` and `y_test`, `train_images`,
-          `train_labels`, ...; and `class_names`, if it has them; or a folder of such files and of
-          NPY files;
+        - an NPZ archive, a MATLAB file, or an HDF5 file (needs h5py, as does MATLAB 7.3) with
+          `images` and `labels`, `X` and `y`, `x_train`, `y_train`, `x_test` and `y_test`,
+          `train_images`, `train_labels`, ...; and `class_names`, if it has them; or a folder of
+          such files and of NPY files;
         - CSV files of labels and pixels, or a libsvm file (needs scikit-learn);
         - Parquet files of encoded pictures (needs pyarrow);
         - the binary files of CIFAR-10, CIFAR-100 and STL-10.
@@ -133,7 +133,7 @@ def load(
         H, W = dataset.images.shape[2:]
         raise ValueError(
             f"load: size={size} resizes pictures, but {path} is {reader.words} with images of "
-            f"{H} x {W}: leave size out"
+            f"{H} x {W}: leave it out"
         )
     return dataset
 

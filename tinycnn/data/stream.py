@@ -154,6 +154,8 @@ class ImageStream:
     def _slice_arrays(self, items: Iterable[_Item]) -> Iterator[Batch]:
         for item in items:
             assert isinstance(item, _Arrays)
+            if not self._has_the_size(item):
+                continue
             for start in range(0, len(item.images), self._batch_size):
                 some = item.images[start : start + self._batch_size]
                 names = [f"{item.name}[{start + i}]" for i in range(len(some))]
@@ -162,6 +164,18 @@ class ImageStream:
                 except ValueError as error:
                     self._fail(Failure(item.name, f"{item.name}: {error}"))
                     break
+
+    def _has_the_size(self, item: _Arrays) -> bool:
+        """Tell whether arrays have the rows and columns asked for, and note it if not."""
+        (H, W), (wanted_h, wanted_w) = item.images.shape[2:], self._image_shape[1:]
+        if (wanted_h, wanted_w) == (H, W):
+            return True
+        reason = (
+            f"{item.name}: images of {H} x {W} pixels (height x width) do not fit {wanted_h} x "
+            f"{wanted_w}; only pictures are resized, arrays are not"
+        )
+        self._fail(Failure(item.name, reason))
+        return False
 
     def _decode_pictures(self, items: Iterable[_Item]) -> Iterator[Batch]:
         require_pillow("predict")

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tinycnn.architecture import Step
-from tinycnn.export.checks import require_network
 from tinycnn.export.folding import carrier_index, fold, pixel_scaling, step_parameters
 from tinycnn.export.translations import Translations
 from tinycnn.files.model import describe
 from tinycnn.files.writing import atomic_file
 from tinycnn.inputs import unit_of
 from tinycnn.layers import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 
 # Old enough for every runtime in use, and has all that is needed.
 OPSET, IR_VERSION = 13, 7

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from tinycnn.architecture import Step
-from tinycnn.export.checks import require_network
 from tinycnn.export.translations import Translations
 from tinycnn.inputs import BYTE_SCALE
 from tinycnn.layers import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 
 PytorchTranslation: TypeAlias = Callable[[Step], str]
 

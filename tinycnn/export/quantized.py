@@ -21,13 +21,12 @@ import numpy.typing as npt
 
 from tinycnn._checks import as_labels, require_same_length
 from tinycnn.architecture import Architecture
-from tinycnn.export.checks import require_network
 from tinycnn.export.folding import carrier_index, pixel_scaling
 from tinycnn.export.stages import Stage, compute, make_stages
 from tinycnn.functional import softmax
 from tinycnn.inputs import BYTE_SCALE, as_images, slabs
 from tinycnn.layers import Conv, Linear, MaxPool
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 
 WEIGHT_MAX, UNSIGNED_MAX, SIGNED_MAX = 127, 255, 127
 MULTIPLIER_BITS = 24  # so that a product with an accumulator fits 55 bits, and rounding 62

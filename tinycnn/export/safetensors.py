@@ -7,10 +7,9 @@ import os
 
 import numpy as np
 
-from tinycnn.export.checks import require_network
 from tinycnn.files.model import describe
 from tinycnn.files.writing import atomic_file
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 
 
 def to_safetensors(net: CNN, path: str | os.PathLike[str]) -> None:

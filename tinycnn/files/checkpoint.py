@@ -206,12 +206,13 @@ def _read(path: Path, n_parameters: int, n_images: int) -> _Contents:
 
 def _described(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Tell arguments by words that are the same when they are."""
-    return {name: _in_words(value) for name, value in arguments.items()}
+    return {name: in_words(value) for name, value in arguments.items()}
 
 
-def _in_words(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """Tell an argument by words: an array by its shape, dtype and a checksum."""
     if isinstance(value, tuple):
-        return " and ".join(map(_in_words, value))
+        return " and ".join(map(in_words, value))
     if isinstance(value, np.ndarray):
         step = math.ceil(max(1, value.nbytes) / CHECKSUM_BYTES)
         return f"{value.shape} {value.dtype} with checksum {_checksum(value[::step])}"

@@ -27,7 +27,7 @@ from tinycnn._checks import shown
 from tinycnn.architecture import Architecture
 from tinycnn.files.archive import open_archive, read_array, write_archive
 from tinycnn.layer import UnknownLayerError, describe_layer, make_layer
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 
 # Versions 1 and 2, in which a network was no list of layers, were never released.
 FORMAT_VERSION = 3
@@ -64,7 +64,7 @@ def save_model(
     TypeError, ValueError
         If the notes are nothing that JSON has.
     """
-    entries = model_entries(net)
+    entries = model_entries(require_network(net))
     if notes:
         entries[NOTES_KEY] = np.array([json.dumps(dict(notes), allow_nan=False)])
     write_archive(path, entries)

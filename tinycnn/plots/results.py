@@ -114,7 +114,7 @@ def mistakes(
     true = as_array("labels", labels)[wrong].astype(np.intp)
     pairs = zip(true, rows[wrong].argmax(axis=1), rows[wrong].max(axis=1), strict=True)
     titles = [
-        f"{shortened(names[is_])}, not\n{shortened(names[taken_for])} {share:.0%}"
+        f"{shortened(names[is_])},\nnot {shortened(names[taken_for])}: {share:.0%}"
         for is_, taken_for, share in pairs
     ]
     ax = new_axes_unless(ax)

@@ -18,7 +18,7 @@ from tinycnn.export import to_html
 from tinycnn.files.writing import write_text
 from tinycnn.functional import softmax
 from tinycnn.inputs import as_images
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 from tinycnn.report import sections
 from tinycnn.report.facts import Background, Facts
 from tinycnn.report.markup import text
@@ -76,7 +76,7 @@ def write_report(
     OSError
         If the file cannot be written.
     """
-    checked = as_images("images", images, net.architecture.image_shape)
+    checked = as_images("images", images, require_network(net).architecture.image_shape)
     classes = as_labels("labels", labels, net.architecture.n_classes).astype(np.int64)
     result = assess(net, checked, classes)
     probabilities = softmax(net.logits(checked))

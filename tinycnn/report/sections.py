@@ -187,7 +187,7 @@ def _gallery(facts: Facts, indices: npt.NDArray[np.intp], with_truth: bool = Tru
         is_, taken = result.class_names[result.labels[i]], result.class_names[result.predictions[i]]
         sure = f"{facts.probabilities[i].max():.0%}"
         said = f"{text(is_)}, taken for {text(taken)}" if with_truth else text(is_)
-        caption = f"{name(is_)}, not<br>{name(taken)} {sure}"
+        caption = f"{name(is_)},<br>not {name(taken)}: {sure}"
         if not with_truth or is_ == taken:
             caption = f"{name(is_)}<br>{sure}"
         figures.append(

@@ -41,33 +41,16 @@ class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tran
         return predictions
 
     def predict_proba(self, X: npt.ArrayLike) -> FloatArray:
-        """Compute the probability of each class.
+        """Compute the probability (n_samples, n_classes) of each class, in the order of `classes_`.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or with images as in `fit`
-            Images.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
+        X is as for :meth:`predict`.
         """
         return np.exp(self.predict_log_proba(X))
 
     def predict_log_proba(self, X: npt.ArrayLike) -> FloatArray:
-        """Compute the logarithm of the probability of each class.
+        """Compute the logarithm (n_samples, n_classes) of the probability of each class.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or with images as in `fit`
-            Images.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``; finite even where the probability is too small for a
-            number.
+        Finite even where the probability is too small for a number; else as `predict_proba`.
         """
         logits = self._logits(X)
         logits -= logits.max(axis=1, keepdims=True)
@@ -77,10 +60,7 @@ class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tran
     def decision_function(self, X: npt.ArrayLike) -> FloatArray:
         """Compute the score of each class: the output of the last layer, before softmax.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or with images as in `fit`
-            Images.
+        X is as for :meth:`predict`.
 
         Returns
         -------
@@ -94,10 +74,7 @@ class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tran
     def transform(self, X: npt.ArrayLike) -> FloatArray:
         """Compute what the last layer sees: features of an image, for other estimators.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or with images as in `fit`
-            Images.
+        X is as for :meth:`predict`.
 
         Returns
         -------
@@ -106,6 +83,7 @@ class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tran
             filter, row, column.
         """
         images = read_images(self, X)
+        self.network_.warn_if_unusual(images)
         return self.network_.features(images, threads_of(self.n_jobs))
 
     @property
@@ -114,4 +92,5 @@ class PredictsWithNetwork(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tran
 
     def _logits(self, X: npt.ArrayLike) -> FloatArray:
         images = read_images(self, X)
+        self.network_.warn_if_unusual(images)
         return self.network_.logits(images, threads_of(self.n_jobs), views=self.views)

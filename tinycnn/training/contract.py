@@ -71,8 +71,8 @@ def train(
         For arrays or numbers of another kind (complex, object, strings).
     """
     x = as_array("x", x)
-    w_conv, w_fc = _contract_weights(w_conv, w_fc)
-    net = _contract_network(x, w_conv, w_fc)
+    w_conv, w_fc = contract_weights(w_conv, w_fc)
+    net = contract_network(x, w_conv, w_fc)
     y = as_labels("y", y, net.architecture.n_classes)
     N = len(x)
     if len(y) != N:
@@ -83,30 +83,38 @@ def train(
     if lr == 0:
         return w_fc.copy()
 
-    w_conv, w_fc = net.parameters["conv1.weight"], net.parameters["linear1.weight"]
     for _ in range(n_epochs):
-        dw_conv, dw_fc = _mean_gradients(net, x, y)
-        with np.errstate(over="ignore", invalid="ignore"):  # a huge lr is the caller's choice
-            w_conv -= lr * (dw_conv / N)  # the contract's second division by N
-            w_fc -= lr * dw_fc
-    return np.ascontiguousarray(w_fc.T)
+        contract_step(net, summed_gradient(net, x, y, N), lr, N)
+    return np.ascontiguousarray(net.parameters["linear1.weight"].T)
 
 
-def _mean_gradients(net: CNN, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> list[FloatArray]:
-    """Compute dw_conv and dw_fc of the mean loss of all images, summed in float64.
+def contract_step(net: CNN, gradient: FloatArray, lr: float, N: int) -> None:
+    """Update both weights, given the gradient (n_parameters,) of the mean loss of N images."""
+    w_conv, w_fc = net.parameters["conv1.weight"], net.parameters["linear1.weight"]
+    dw_conv, dw_fc = Parameters(gradient, net.architecture.parameter_shapes).values()
+    with np.errstate(over="ignore", invalid="ignore"):  # a huge lr is the caller's choice
+        w_conv -= lr * (dw_conv / N)  # the contract's second division by N
+        w_fc -= lr * dw_fc
 
-    The images go through the network some at a time, so that memory does not grow with N.
+
+def summed_gradient(
+    net: CNN, x: npt.NDArray[Any], y: npt.NDArray[Any], N: int, n_threads: int | None = None
+) -> FloatArray:
+    """Compute what some of N images add to the gradient of the mean loss, summed in float64.
+
+    The images go through the network some at a time, so that memory does not grow with them.
     """
     path: Any = net.path  # the fast or the readable one: each takes the state that it has made
     scaling = np.ones(1), np.zeros(1)
     total = np.zeros(net.flat.size)
     for part in slabs(x, path.slab_images):
         # conv2d, ReLU, max pool, linear
-        logits, state = path.forward(net.flat, Inputs(_as_floats(x[part]), *scaling))
+        inputs = Inputs(_as_floats(x[part]), *scaling)
+        logits, state = path.forward(net.flat, inputs, n_threads)
         _, cache = cross_entropy_forward(logits, y[part])  # softmax, and the loss: the part's mean
-        dlogits = cross_entropy_backward(len(logits) / len(x), cache)  # (softmax - one_hot) / N
+        dlogits = cross_entropy_backward(len(logits) / N, cache)  # (softmax - one_hot) / N
         total += path.backward(dlogits, state)
-    return list(Parameters(total, net.architecture.parameter_shapes).values())
+    return total
 
 
 def _as_floats(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -116,7 +124,7 @@ def _as_floats(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
 
 
-def _contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Bring train's weights to their common dtype: float32 or float64, whole numbers as float64."""
     arrays = []
     for name, value in (("w_conv", w_conv), ("w_fc", w_fc)):
@@ -132,7 +140,7 @@ def _contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[Float
     return conv, fc
 
 
-def _contract_network(x: npt.NDArray[Any], w_conv: FloatArray, w_fc: FloatArray) -> CNN:
+def contract_network(x: npt.NDArray[Any], w_conv: FloatArray, w_fc: FloatArray) -> CNN:
     """Check the shapes of train's arrays and build the network they describe."""
     require_ndim("x", x, 4, "(N, 1, H, W)")
     require_ndim("w_conv", w_conv, 4, "(C_out, 1, kH, kW)")

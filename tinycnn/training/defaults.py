@@ -28,7 +28,7 @@ PADDING = "same"
 # label smoothing).
 CHANNELS = {1: (96,), 2: (32, 64), 3: (32, 64, 128)}
 
-# A block on fewer rows or columns than these costs more than it gains.
+# A block on fewer rows or columns than these, or than its kernel has, costs more than it gains.
 LEAST_BLOCK_SIDE = 8
 
 # In smaller images a pixel is too much to move by: the 8 x 8 digits lose an eighth of themselves,
@@ -69,7 +69,8 @@ def auto_channels(
         except ValueError:  # too small for so many
             break
         last_conv = next(step for step in reversed(steps) if isinstance(step.layer, Conv))
-        if min(last_conv.input_shape[1:]) < LEAST_BLOCK_SIDE:
+        assert isinstance(last_conv.layer, Conv)
+        if min(last_conv.input_shape[1:]) < max(LEAST_BLOCK_SIDE, *last_conv.layer.kernel):
             break
         n_blocks = more
     return CHANNELS[n_blocks]

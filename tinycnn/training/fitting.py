@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from tinycnn._checks import (
 from tinycnn.fast.threads import resolve_threads
 from tinycnn.functional import cross_entropy_forward
 from tinycnn.inputs import Examples, moments
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 from tinycnn.training.augmentation import Augmentation
 from tinycnn.training.callbacks import Callback, History, TrainingState
 from tinycnn.training.choices import (
@@ -158,8 +158,7 @@ def fit(
         If the loss or a parameter is no longer finite after an epoch; network and optimiser are
         put back to what they were before the call.
     """
-    if not isinstance(net, CNN):
-        raise TypeError(f"net: must be a tinycnn.CNN, got {shown(net)}")
+    require_network(net)
     if not net.flat.flags.writeable:
         raise ValueError(
             "net: its parameters are read-only, as those that joblib hands to other processes; "
@@ -169,7 +168,7 @@ def fit(
     _require_usual_scale(net, images)
     seed = as_seed("seed", seed)
     fraction = as_share("validation_fraction", validation_fraction)
-    validation = _checked_validation(net, validation_data, fraction)
+    validation = checked_validation(net, validation_data, fraction)
     order, validation = _hold_out((images, labels), validation, fraction, seed)
     shape, n_classes = net.architecture.image_shape, net.architecture.n_classes
     task = _Task(
@@ -206,16 +205,30 @@ def fit(
 
 
 def _train(state: TrainingState, task: _Task, n_threads: int) -> None:
-    """Run all epochs that are left; put everything back if training diverges."""
+    """Run all epochs that are left on the images at hand."""
+    gradients = state.net.path.gradients(state.net.flat, n_threads, task.label_smoothing)
+    run_epochs(state, lambda: _run_epoch(state, task, gradients), n_threads)
+
+
+def run_epochs(state: TrainingState, run_epoch: Callable[[], None], n_threads: int) -> None:
+    """Run all epochs that are left; put everything back if training diverges.
+
+    Parameters
+    ----------
+    state : TrainingState
+    run_epoch : callable
+        Updates the network for an epoch, and records its loss and time in the history.
+    n_threads : int
+        For validation.
+    """
     net, callbacks = state.net, state.callbacks
     initial = net.flat.copy(), state.optimizer.state()
     failure: BaseException | None = None
     try:
         _begin(state, initial)
-        gradients = net.path.gradients(net.flat, n_threads, task.label_smoothing)
         while not state.over:
             state.epoch += 1
-            _run_epoch(state, task, gradients)
+            run_epoch()
             _require_convergence(state, initial)
             _validate(state, n_threads)
             answers = [callback.on_epoch_end(state) for callback in callbacks]
@@ -227,6 +240,12 @@ def _train(state: TrainingState, task: _Task, n_threads: int) -> None:
         raise
     finally:
         _end(state, failure)
+    if not np.isfinite(net.flat).all():  # an epoch that follows would have told
+        _undo(state, initial)
+        raise FloatingPointError(
+            f"fit: a callback has made a parameter infinite or NaN after epoch {state.epoch}. The "
+            "network has the parameters it had before."
+        )
 
 
 def _begin(state: TrainingState, initial: tuple[FloatArray, dict[str, Any]]) -> None:
@@ -353,9 +372,12 @@ def evaluate(
 
 def _require_usual_scale(net: CNN, images: npt.NDArray[Any]) -> None:
     """Refuse pixels far outside 0..1 where nothing brings them to the scale of the weights."""
-    if net.is_standardized or images.dtype == np.uint8:
-        return
-    mean, std = moments(images)
+    if not net.is_standardized and images.dtype != np.uint8:
+        require_usual_moments(*moments(images))
+
+
+def require_usual_moments(mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]) -> None:
+    """Refuse mean and deviation (C,) of pixels that nobody standardises, if far outside 0..1."""
     rms = float(np.sqrt(np.max(mean**2 + std**2)))
     if rms > LARGEST_RMS:
         raise ValueError(
@@ -384,7 +406,7 @@ def _hold_out(
     return order.astype(np.int64), (images[held_out], labels[held_out])
 
 
-def _checked_validation(
+def checked_validation(
     net: CNN, validation_data: Any, validation_fraction: float
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None:
     """Check a pair of images and labels, if there is one and no fraction beside it."""

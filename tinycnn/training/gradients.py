@@ -23,7 +23,7 @@ from tinycnn._checks import (
     require_same_length,
 )
 from tinycnn.inputs import Examples, as_images, slabs
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 from tinycnn.parameters import Parameters
 
 # The mean loss of some images, its gradient (n_parameters,), and what these images weigh.
@@ -134,7 +134,7 @@ def checked_data(
     names: tuple[str, str] = ("images", "labels"),
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Check labelled images against the network and each other; labels come out as integers."""
-    checked_images = as_images(names[0], images, net.architecture.image_shape)
+    checked_images = as_images(names[0], images, require_network(net).architecture.image_shape)
     checked_labels = as_labels(names[1], labels, net.architecture.n_classes)
     require_same_length(checked_images, checked_labels, *names)
     for slab in slabs(checked_images):

@@ -13,7 +13,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,8 @@ class Optimizer(ABC):
     ``type(optimizer)(**optimizer.settings())``.
     """
 
+    _argument_names: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
+
     def __init__(self, lr: float, weight_decay: float) -> None:
         self.lr = as_rate("lr", lr)
         self.weight_decay = as_rate("weight_decay", weight_decay)
@@ -51,9 +53,9 @@ class Optimizer(ABC):
         settings = ", ".join(f"{name}={value}" for name, value in self.settings().items())
         return f"{type(self).__name__}({settings})"
 
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return the arguments that make such an optimiser, by name."""
+        return {name: getattr(self, name) for name in self._argument_names}
 
     def step(self, flat: FloatArray, gradient: FloatArray, lr_factor: float = 1.0) -> None:
         """Update the parameters in place by one step.
@@ -196,6 +198,8 @@ class SGD(Optimizer):
     Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
     """
 
+    _argument_names = ("lr", "momentum", "weight_decay", "nesterov")
+
     def __init__(
         self,
         lr: float = 0.05,
@@ -211,15 +215,6 @@ class SGD(Optimizer):
                 "nesterov: needs a momentum above 0, got momentum=0; set momentum=0.9, say, "
                 "or nesterov=False"
             )
-
-    def settings(self) -> dict[str, Any]:
-        """Return the arguments that make such an optimiser, by name."""
-        return {
-            "lr": self.lr,
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
-            "nesterov": self.nesterov,
-        }
 
     def _sum_names(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
@@ -266,6 +261,8 @@ class Adam(Optimizer):
     Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014, arXiv:1412.6980.
     """
 
+    _argument_names = ("lr", "betas", "eps", "weight_decay")
+
     def __init__(
         self,
         lr: float = 0.001,
@@ -285,15 +282,6 @@ class Adam(Optimizer):
                 "eps: must be above 0, got 0: a parameter whose gradients are all 0 would become "
                 "NaN; use a small number such as 1e-8"
             )
-
-    def settings(self) -> dict[str, Any]:
-        """Return the arguments that make such an optimiser, by name."""
-        return {
-            "lr": self.lr,
-            "betas": self.betas,
-            "eps": self.eps,
-            "weight_decay": self.weight_decay,
-        }
 
     def _sum_names(self) -> tuple[str, ...]:
         return ("gradient_sum", "square_sum")
@@ -322,12 +310,8 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    lr : float
-        Learning rate: about how far a parameter moves in a step.
-    betas : (float, float)
-        Each in [0, 1): how much of the gradients, and of their squares, is kept from step to step.
-    eps : float
-        Above 0; gradients much smaller than this make smaller steps.
+    lr, betas, eps
+        As for :class:`Adam`.
     weight_decay : float
         How fast the parameters shrink, in units of the learning rate.
 

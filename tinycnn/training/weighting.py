@@ -57,17 +57,21 @@ def image_weights(
     with np.errstate(over="ignore", invalid="ignore"):
         if class_weight is not None:
             counts = np.bincount(labels[training], weights[training], n_classes)
-            weights *= _class_weights(class_weight, n_classes, counts)[labels]
-        total = weights[training].sum()
+            weights *= class_weights(class_weight, n_classes, counts)[labels]
+        require_usual_total(weights[training].sum())
+    return weights
+
+
+def require_usual_total(total: float) -> None:
+    """Raise ValueError if the weights of the images to train on add up to next to 0 or overflow."""
     if not LEAST_TOTAL <= total <= MOST_TOTAL:
         raise ValueError(
             "sample_weight, class_weight: the weights of the images to train on add up to "
             f"{total:g}; only their ratios count: rescale them so that some are about 1"
         )
-    return weights
 
 
-def _class_weights(
+def class_weights(
     class_weight: ClassWeight, n_classes: int, counts: npt.NDArray[Any]
 ) -> FloatArray:
     """Bring every spelling of class_weight to an array (n_classes,); counts are of its images."""

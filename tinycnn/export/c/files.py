@@ -13,11 +13,10 @@ import numpy.typing as npt
 from tinycnn.export.c.plan import CTYPES, Program, make_program
 from tinycnn.export.c.source import Source, make_source, make_test, title
 from tinycnn.export.c.text import checked_identifier
-from tinycnn.export.checks import require_network
 from tinycnn.export.quantized import QuantizedCNN
 from tinycnn.files.writing import write_text
 from tinycnn.inputs import as_images
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 
 Layout: TypeAlias = Literal["header", "source", "arduino"]
 PixelType: TypeAlias = Literal["uint8", "uint16", "float32"]

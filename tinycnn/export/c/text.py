@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinycnn._checks import shown
+
 Lines = list[str]
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -20,10 +22,10 @@ def checked_identifier(name: str, value: Any) -> str:
     if not (isinstance(value, str) and _IDENTIFIER.fullmatch(value)):
         raise ValueError(
             f"{name}: must be an identifier of C (letters, digits and _, a letter first), "
-            f"got {value!r}"
+            f"got {shown(value)}"
         )
     if "__" in value:
-        raise ValueError(f"{name}: C++ reserves names with two _ in a row, got {value!r}")
+        raise ValueError(f"{name}: C++ reserves names with two _ in a row, got {shown(value)}")
     return value
 
 

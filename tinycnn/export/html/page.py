@@ -14,14 +14,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import as_labels, require_same_length
+from tinycnn._checks import as_labels, require_same_length, shown
 from tinycnn.architecture import Step
-from tinycnn.export.checks import require_network
 from tinycnn.export.translations import Translations
 from tinycnn.files.writing import write_text
 from tinycnn.inputs import as_images
 from tinycnn.layers import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
-from tinycnn.network import CNN
+from tinycnn.network import CNN, require_network
 
 SCRIPTS = ("engine.js", "view.js", "inspect.js", "input.js", "page.js")
 MOST_EXAMPLES = 60
@@ -118,8 +117,12 @@ def to_html(
     ------
     ValueError
         If a layer has no translation, or the examples do not fit the network.
+    TypeError
+        If `net` is no network, or `title` no string.
     """
     require_network(net)
+    if not isinstance(title, str):
+        raise TypeError(f"title: must be a string, got {shown(title)}")
     images, names = _checked_examples(net, examples, labels)
     layers = [TRANSLATIONS.of(step)(step) for step in net.architecture.steps]
     model = _model(net, layers, images, names)
