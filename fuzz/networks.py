@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinycnn import Conv, Flatten, Linear, MaxPool, ReLU
+from tinycnn import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
 from tinycnn.architecture import Architecture
 from tinycnn.fast.dispatch import LEVEL
 from tinycnn.fast.engine import FastPath
@@ -40,7 +40,7 @@ class Case(NamedTuple):
 
 
 def draw_layers(rng: np.random.Generator) -> list[Any]:
-    """Draw blocks of Conv, ReLU and MaxPool, and then layers of Linear and ReLU."""
+    """Draw convolutions, with ReLU and MaxPool or without, and then layers of Linear and ReLU."""
     layers: list[Any] = []
     largest = rng.choice((4, 10))
     for _ in range(rng.integers(0, 5)):
@@ -49,12 +49,18 @@ def draw_layers(rng: np.random.Generator) -> list[Any]:
         conv = Conv(
             int(rng.integers(1, 41)), kernel, padding[rng.integers(4)], bool(rng.random() < 0.7)
         )
-        layers += [conv, ReLU(), MaxPool()] if rng.random() < 0.7 else [conv, MaxPool(), ReLU()]
+        behind = ([ReLU(), MaxPool()], [MaxPool(), ReLU()], [ReLU()], [])
+        layers += [*draw_dropout(rng), conv, *behind[rng.choice(4, p=(0.4, 0.2, 0.3, 0.1))]]
     layers.append(Flatten())
     for _ in range(rng.integers(0, 3)):
-        layers.append(Linear(int(rng.integers(1, 71)), bool(rng.random() < 0.7)))
+        layers += [*draw_dropout(rng), Linear(int(rng.integers(1, 71)), bool(rng.random() < 0.7))]
         layers += [ReLU()] if rng.random() < 0.7 else []
-    return [*layers, Linear(int(rng.integers(1, 41)), bool(rng.random() < 0.7))]
+    return [*layers, *draw_dropout(rng), Linear(int(rng.integers(1, 41)), bool(rng.random() < 0.7))]
+
+
+def draw_dropout(rng: np.random.Generator) -> list[Any]:
+    """Draw a Dropout, or more often none."""
+    return [Dropout(float(rng.choice((0, 0.2, 0.5, 0.9))))] if rng.random() < 0.25 else []
 
 
 def draw_case(rng: np.random.Generator) -> Case | None:
@@ -110,9 +116,10 @@ def draw_examples(rng: np.random.Generator, N: int, architecture: Architecture) 
 def results(path: Any, case: Case, rng: np.random.Generator, n_threads: int) -> dict[str, Any]:
     """Compute all that a path computes."""
     inputs = case.examples.inputs
-    forward, state = path.forward(case.flat, inputs, n_threads)
+    dropping = np.random.default_rng(0) if rng.random() < 0.7 else None
+    forward, state = path.forward(case.flat, inputs, n_threads, dropping)
     dlogits = rng.normal(size=forward.shape).astype(case.dtype)
-    batches = path.gradients(case.flat, n_threads, case.smoothing).over(case.examples)
+    batches = path.gradients(case.flat, n_threads, case.smoothing).over(case.examples, dropping)
     first = int(rng.integers(0, len(batches_order(case))))
     loss, gradient, weight = batches.differentiate(first, first + int(rng.integers(1, 200)))
     return {

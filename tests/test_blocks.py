@@ -12,6 +12,7 @@ from conftest import relative_error
 
 from tinycnn import _reference
 from tinycnn.fast import dispatch
+from tinycnn.layers import Dropout, DropoutKey
 
 ROOT = Path(__file__).parent.parent
 VECTORS = {
@@ -194,6 +195,31 @@ def test_a_block_backward(blocks, shape):
         assert close(blocks, images(way()), dx)
 
 
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_convolution_without_pool(blocks, shape, relu):
+    rng = np.random.default_rng(6)
+    C, H, W, K, R, S = shape
+    weight, bias = rng.normal(size=(K, C, R, S)), rng.normal(size=K)
+    weight, bias = weight.astype(blocks.DTYPE), bias.astype(blocks.DTYPE)
+    x = draw(rng, blocks, C, H + 1, W + 1, blocks.L)
+    dout = draw(rng, blocks, K, H - R + 1, W - S + 1, blocks.L)
+    out, dweight, dbias, dx = blocks.maps(x, weight, bias, relu, dout)
+
+    seen, doubled = images(x)[:, :, :H, :W].copy(), weight.astype(np.float64)
+    conv, dconv = np.empty((2, blocks.L, K, H - R + 1, W - S + 1))
+    _reference.conv2d_forward(seen, doubled, bias.astype(np.float64), conv)
+    assert close(blocks, images(out), np.maximum(conv, 0) if relu else conv)
+    dconv[:] = np.where(images(out) > 0, images(dout), 0) if relu else images(dout)
+    wanted = np.empty((K, C, R, S)), np.empty(K), np.empty(seen.shape)
+    _reference.conv2d_backward_weight(seen, dconv, wanted[0])
+    _reference.conv2d_backward_bias(dconv, wanted[1])
+    _reference.conv2d_backward_input(doubled, dconv, wanted[2])
+    assert close(blocks, dweight, wanted[0].reshape(K, -1))
+    assert close(blocks, dbias.sum(1), wanted[1])
+    assert close(blocks, images(dx)[:, :, :H, :W], wanted[2])
+
+
 @pytest.mark.parametrize(
     ("M", "F", "n"), [(10, 70, 4), (2, 9, 1), (13, 1300, 2), (1, 8, 3), (84, 17, 1), (11, 3, 1)]
 )
@@ -238,6 +264,18 @@ def test_packing(blocks, dtype, border, size):
         wanted = np.pad(pixels * 0.5 + 0.25, ((0, 0), (0, 0), *rows))
         assert (images(x)[:count] == wanted).all()
         assert not images(x)[count:].any()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1 - 2**-40])
+def test_dropout(blocks, rate):
+    key, place, first, n = 2**62 + 12345678912345, 2**32 - 5, 70, 40
+    x = draw(np.random.default_rng(7), blocks, n, blocks.L)
+    layer = Dropout(rate)
+    values = np.ones((blocks.L, first + n), blocks.DTYPE)
+    wanted = layer.forward(values, {}, DropoutKey(key, place))[0][:, first:].T * x
+    blocks.dropped(key, place, rate, x, first)
+    assert (x == wanted).all()
+    assert (x == 0).any() == (rate > 0)
 
 
 def test_shuffles(blocks):

@@ -55,10 +55,10 @@ def draw_inputs(rng, image_shape, N, pixel="float64"):
     return Inputs((images / np.float32(256)).astype(pixel), scale, shift)
 
 
-def gradient_of(path, flat, examples, n_threads=1, smoothing=0.0):
+def gradient_of(path, flat, examples, n_threads=1, smoothing=0.0, rng=None):
     """Return loss, flat gradient and weight of all examples."""
     gradients = path.gradients(flat, n_threads, smoothing)
-    loss, gradient, weight = gradients.over(examples).differentiate()
+    loss, gradient, weight = gradients.over(examples, rng).differentiate()
     return loss, gradient.copy(), weight
 
 
@@ -121,6 +121,12 @@ NETWORKS = {
         [Conv(5), ReLU(), MaxPool()],
         [Linear(7, bias=False), Linear(9), ReLU(), Linear(6), Linear(4, bias=False)],
     ),
+    "convs without pool": (
+        (2, 11, 8),
+        [Conv(5, 3, 1), ReLU(), Conv(7, (2, 3), "same"), Conv(4), ReLU(), MaxPool(), Conv(6, 2)],
+        [Linear(3)],
+    ),
+    "one conv without pool": ((1, 9, 9), [Conv(3, 4, 5), ReLU()], [Linear(4)]),
     "no conv": ((3, 5, 4), [], [Linear(11), ReLU(), Linear(3)]),
     "softmax regression": ((3, 5, 4), [], [Linear(3)]),
 }
@@ -157,6 +163,10 @@ def test_it_computes_what_the_layers_compute(rng, name, pixel, dtype):
     np.testing.assert_allclose(gradient, expected, atol=TOLERANCE[dtype] * np.abs(expected).max())
 
 
+def draw_dropout(rng):
+    return [Dropout(float(rng.choice([0, 0.3, 0.8])))] if rng.random() < 0.25 else []
+
+
 def random_layers(rng):
     """Draw a list of layers that the kernels have operations for; it may not fit an image."""
     layers: list[Layer] = []
@@ -165,13 +175,16 @@ def random_layers(rng):
         padding = rng.choice(["same", "one", "two"])
         if padding != "same":
             padding = tuple(map(int, rng.integers(0, 4, 2))) if padding == "two" else 1
+        layers += draw_dropout(rng)
         layers.append(Conv(int(rng.integers(1, 20)), kernel, padding, bool(rng.integers(2))))
-        layers += [ReLU(), MaxPool()] if rng.integers(2) else [MaxPool(), ReLU()]
+        behind = ([ReLU(), MaxPool()], [MaxPool(), ReLU()], [ReLU()], [])
+        layers += behind[rng.choice(4, p=(0.4, 0.2, 0.3, 0.1))]
     layers.append(Flatten())
     for _ in range(rng.integers(3)):
+        layers += draw_dropout(rng)
         layers.append(Linear(int(rng.integers(1, 40)), bool(rng.integers(2))))
         layers += [ReLU()] if rng.integers(3) else []
-    return [*layers, Linear(int(rng.integers(2, 14)), bool(rng.integers(2)))]
+    return [*layers, *draw_dropout(rng), Linear(int(rng.integers(2, 14)), bool(rng.integers(2)))]
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -188,15 +201,18 @@ def test_random_networks_are_computed_as_layer_by_layer(seed):
     inputs, labels = draw_inputs(rng, image_shape, N), rng.integers(0, fast.plan.n_classes, N)
     limits = np.minimum(3, np.array(image_shape[1:]) - 1)
     moves = np.column_stack([rng.integers(-limits, limits + 1, (N, 2)), rng.integers(0, 2, N)])
-    logits, state = fast.forward(flat, inputs, 2)
-    expected, layered_state = layered.forward(flat, inputs)
+    logits, state = fast.forward(flat, inputs, 2, np.random.default_rng(seed))
+    expected, layered_state = layered.forward(flat, inputs, 1, np.random.default_rng(seed))
     assert relative_error(logits, expected) < 1e-13
     dlogits = rng.normal(size=logits.shape)
     expected = layered.backward(dlogits, layered_state)
     assert relative_error(fast.backward(dlogits, state), expected) < 1e-12
     examples = Examples(inputs, labels, moves=moves.astype(np.int8))
-    _, gradient, _ = gradient_of(fast, flat, examples, 2)
-    assert relative_error(gradient, gradient_of(layered, flat, examples)[1]) < 1e-12
+    generators = [np.random.default_rng(seed) for _ in range(2)]
+    _, gradient, _ = gradient_of(fast, flat, examples, 2, rng=generators[0])
+    expected = gradient_of(layered, flat, examples, rng=generators[1])[1]
+    assert relative_error(gradient, expected) < 1e-12
+    assert generators[0].random() == generators[1].random()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -225,6 +241,57 @@ def test_the_border_is_zero_after_scaling(rng):
     np.testing.assert_array_equal(features, np.zeros((3, 9)))
 
 
+def dropping_paths():
+    layers = [Conv(5, 3, 1), ReLU(), MaxPool(), Dropout(0.3), Flatten(), Linear(7), ReLU()]
+    return both_paths((1, 10, 9), [Dropout(0.1), *layers, Dropout(0.5), Linear(3)])
+
+
+def test_what_is_dropped_depends_on_the_place_in_the_order_alone(rng):
+    fast, layered = dropping_paths()
+    flat = draw_flat(rng, fast)
+    order = rng.permutation(150)
+    examples = Examples(draw_inputs(rng, (1, 10, 9), 150), rng.integers(0, 3, 150), order)
+
+    def mean(path, n_threads, *parts):
+        batches = path.gradients(flat, n_threads).over(examples, np.random.default_rng(5))
+        return sum(weight * g for _, g, weight in (batches.differentiate(*p) for p in parts)) / 150
+
+    whole = mean(fast, 1, (0, 150))
+    np.testing.assert_array_equal(mean(fast, 3, (0, 150)), whole)
+    parts = (0, 37), (37, 101), (101, 150)
+    for other in (mean(fast, 2, *parts), mean(layered, 1, (0, 150)), mean(layered, 1, *parts)):
+        assert relative_error(other, whole) < 1e-12
+    undropped = fast.gradients(flat).over(examples).differentiate()[1]
+    assert relative_error(undropped, whole) > 0.1
+
+
+def test_who_drops_disturbs_nobody_who_does_not(rng):
+    fast, _ = dropping_paths()
+    flat, inputs = draw_flat(rng, fast), draw_inputs(rng, (1, 10, 9), 70)
+    examples = Examples(inputs, rng.integers(0, 3, 70))
+    expected = fast.logits(flat, inputs, 1)[0]
+    dropped, _ = fast.forward(flat, inputs, 1, np.random.default_rng(1))
+    assert relative_error(dropped, expected) > 0.1
+    np.testing.assert_array_equal(fast.logits(flat, inputs, 1)[0], expected)
+    gradients = fast.gradients(flat)
+    generators = None, np.random.default_rng(2), np.random.default_rng(3)
+    batches = [gradients.over(examples, generator) for generator in generators]
+    first, again = ([b.differentiate()[1].copy() for b in batches] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert relative_error(first[1], first[0]) > 0.1 < relative_error(first[1], first[2])
+
+
+@pytest.mark.parametrize("n_keys", [0, 2, 4])
+def test_keys_that_are_not_as_many_as_dropouts_are_refused(rng, monkeypatch, n_keys):
+    fast, _ = dropping_paths()
+    flat, inputs = draw_flat(rng, fast), draw_inputs(rng, (1, 10, 9), 5)
+    monkeypatch.setattr(fast, "draw_dropouts", lambda rng: np.zeros(n_keys, np.uint64))
+    with pytest.raises(ValueError, match=f"3 dropouts, {n_keys} keys"):
+        fast.gradients(flat).over(Examples(inputs, np.zeros(5, np.int64)))
+    with pytest.raises(ValueError, match=f"3 dropouts, {n_keys} keys"):
+        fast.forward(flat, inputs)
+
+
 # ------------------------------------------------------------------------------------- the plan
 
 
@@ -233,16 +300,20 @@ def table_of(image_shape, layers):
 
 
 def test_a_plan_is_a_table_of_operations():
-    layers = [Conv(4, (3, 2), "same"), ReLU(), MaxPool(), Conv(5, 3, bias=False), MaxPool(), ReLU()]
-    layers += [Flatten(), Linear(7), ReLU(), Linear(6, bias=False), Linear(3)]
+    layers: list[Layer] = [Dropout(0.25), Conv(4, (3, 2), "same"), ReLU(), MaxPool()]
+    layers += [Conv(5, 3, bias=False), MaxPool(), ReLU(), Conv(3, (2, 1), "same"), ReLU()]
+    layers += [Dropout(), Conv(2, 1), Flatten(), Linear(7), ReLU(), Linear(6, bias=False)]
+    layers += [Dropout(0), Linear(3)]
     table = table_of((2, 10, 13), layers)
     rows = [
-        # kind C  H   W   inner     border K  R  S  P  Q  weight bias
-        (plan.BLOCK, 2, 12, 14, 10, 13, 1, 0, 4, 3, 2, 5, 6, 0, 48),
-        (plan.BLOCK, 4, 5, 6, 5, 6, 0, 0, 5, 3, 3, 1, 2, 52, -1),
-        (plan.LINEAR_RELU, 5, 1, 2, 1, 2, 0, 0, 7, 1, 1, 1, 1, 232, 302),
-        (plan.LINEAR, 7, 1, 1, 1, 1, 0, 0, 6, 1, 1, 1, 1, 309, -1),
-        (plan.LINEAR, 6, 1, 1, 1, 1, 0, 0, 3, 1, 1, 1, 1, 351, 369),
+        # kind C  H   W   inner     border K  R  S  P  Q  weight bias dropout rate
+        (plan.BLOCK, 2, 12, 14, 10, 13, 1, 0, 4, 3, 2, 5, 6, 0, 48, 0, 0.25),
+        (plan.BLOCK, 4, 5, 6, 5, 6, 0, 0, 5, 3, 3, 1, 2, 52, -1, -1, 0.0),
+        (plan.CONV_RELU, 5, 3, 2, 1, 2, 0, 0, 3, 2, 1, 1, 2, 232, 262, -1, 0.0),
+        (plan.CONV, 3, 2, 2, 1, 2, 0, 0, 2, 1, 1, 1, 2, 265, 271, 1, 0.5),
+        (plan.LINEAR_RELU, 2, 1, 2, 1, 2, 0, 0, 7, 1, 1, 1, 1, 273, 301, -1, 0.0),
+        (plan.LINEAR, 7, 1, 1, 1, 1, 0, 0, 6, 1, 1, 1, 1, 308, -1, -1, 0.0),
+        (plan.LINEAR, 6, 1, 1, 1, 1, 0, 0, 3, 1, 1, 1, 1, 350, 368, 2, 0.0),
     ]
     assert table.dtype == plan.OPERATION
     assert table.tolist() == rows
@@ -263,13 +334,14 @@ BLOCK = [Conv(2), ReLU(), MaxPool()]
     ("layers", "reason"),
     [
         (
-            [*BLOCK, Dropout(), Flatten(), Linear(2)],
-            "no fast operation for Dropout at dropout1",
+            [*BLOCK, Dropout(), Flatten(), Dropout(), Linear(2)],
+            "no fast operation for two Dropouts in a row, at dropout2",
         ),
         (
-            [Conv(2), ReLU(), *BLOCK, Flatten(), Linear(2)],
-            "no fast operation for Conv at conv1 without ReLU and MaxPool",
+            [*BLOCK, Flatten(), Linear(2), Dropout()],
+            "no fast operation for Dropout at dropout1, the end",
         ),
+        ([MaxPool(), *BLOCK, Flatten(), Linear(2)], "no fast operation for MaxPool at maxpool1"),
         ([*BLOCK, ReLU(), Flatten(), Linear(2)], "no fast operation for ReLU at relu2"),
         ([*BLOCK, MaxPool(), Flatten(), Linear(2)], "no fast operation for MaxPool at maxpool2"),
         ([*BLOCK, Flatten(), Doubled(2)], "no fast operation for Doubled at doubled1"),
@@ -312,7 +384,13 @@ def changed(table, row, **values):
         (0, {"weight_at": -1}),
         (0, {"weight_at": 2**40}),
         (0, {"bias_at": 10**6}),
-        (0, {"kind": 1}),
+        (0, {"kind": plan.LINEAR}),
+        (0, {"kind": plan.CONV, "P": 11}),
+        (0, {"kind": -1}),
+        (0, {"rate": 1.0}),
+        (0, {"rate": np.nan}),
+        (0, {"dropout": -2}),
+        (0, {"dropout": 10**6}),
         (1, {"C": 5}),
         (1, {"inner_H": 4}),
         (1, {"kind": 7}),

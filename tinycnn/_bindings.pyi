@@ -9,6 +9,7 @@ _FloatArray = npt.NDArray[np.floating]
 _WinnerArray = npt.NDArray[np.uint8]
 _Bytes = npt.NDArray[np.uint8]
 _Whole = npt.NDArray[np.int64]
+_Keys = npt.NDArray[np.uint64]
 _Doubles = npt.NDArray[np.float64]
 
 __test__: dict[str, str]  # Cython's, for doctest
@@ -47,6 +48,8 @@ class Plan:
     def n_classes(self) -> int: ...
     @property
     def n_features(self) -> int: ...
+    @property
+    def n_dropouts(self) -> int: ...
     @property
     def group_images(self) -> int: ...
     @property
@@ -93,12 +96,21 @@ class Work:
 class State:
     @property
     def nbytes(self) -> int: ...
-    def __new__(cls, plan: Plan, flat: _FloatArray, n_images: int, /) -> Self: ...
+    def __new__(
+        cls, plan: Plan, flat: _FloatArray, n_images: int, keys: _Keys | None = None, /
+    ) -> Self: ...
 
 @final
 class Batches:
     def __new__(
-        cls, pool: Pool, work: Work, flat: _FloatArray, examples: Examples, smoothing: float, /
+        cls,
+        pool: Pool,
+        work: Work,
+        flat: _FloatArray,
+        examples: Examples,
+        smoothing: float,
+        keys: _Keys | None = None,
+        /,
     ) -> Self: ...
     def differentiate(
         self, first: int = 0, last: int = ..., /

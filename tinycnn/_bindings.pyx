@@ -18,7 +18,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport final, floating
 from libc.float cimport DBL_MIN
 from libc.math cimport fabs
-from libc.stdint cimport int8_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from tinycnn._kernels cimport (

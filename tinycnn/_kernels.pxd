@@ -4,7 +4,7 @@
 compiled once, calls through it. The table's name tells the sources that both were compiled from.
 """
 
-from libc.stdint cimport int8_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
 
 cdef extern from *:
     """
@@ -25,6 +25,8 @@ cdef enum PixelKind:
 # The numbers of the operations in a plan's table; `plan.py` has them too.
 cdef enum:
     BLOCK  # conv, ReLU and 2x2 max pool
+    CONV
+    CONV_RELU
     LINEAR
     LINEAR_RELU
     N_KINDS
@@ -36,24 +38,36 @@ cdef packed struct Operation:
     int64_t inner_H, inner_W, top, left
     int64_t K, R, S, P, Q
     int64_t weight_at, bias_at
+    int64_t dropout
+    double rate
+
+# The filters of a convolution as its kernels want them, and what becomes of its outputs.
+cdef struct Filters:
+    Py_ssize_t T  # taps of a filter
+    int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
+    void* tiles  # (T, 2 to 4 filters)
+    void* biases  # (K,), 0 behind the last filter
+    void* u  # for Winograd, see `winograd.pxi`; or NULL
+    double largest_weight, largest_bias
+    double least  # outputs below it become it: 0 for a ReLU
 
 # An operation that is ready to run.
 cdef struct Prepared:
     Operation op
     Py_ssize_t index  # among the operations
     Py_ssize_t T  # taps of a filter; of a linear operation its inputs
+    bint drops  # some of its inputs, as `drop.pxi` says
+    uint64_t key
     # Where the output goes: the inside of maps of out_H x out_W, which is what comes next.
     Py_ssize_t out_H, out_W, out_top, out_left
-    void* filters  # a block's in tiles (T, 2 to 4 filters), a linear operation's (T, 10 outputs)
-    void* biases  # (K,), 0 behind the last filter, or output
-    # Of a block.
-    int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
-    int64_t* seen  # the same of one image's channel: see `single.pxi`
-    double largest_weight
-    double largest_bias
-    void* u  # the filters for Winograd: see `winograd.pxi`,
-    void* u_back  # and for the way back
-    void* frames  # or in frames of zeros: see `later.pxi`
+    Filters filters  # of a linear operation, tiles (T, 10 outputs) and biases
+    int64_t* seen  # of a block, its taps in one image's channel: see `single.pxi`
+    # For the gradient of the input. Of a block, the filters for Winograd on the way back, or in
+    # frames of zeros: see `later.pxi`. Of a conv without pool, turned around: see `maps.pxi`.
+    void* u_back
+    void* frames
+    Filters turned
+    void* turned_weight  # (C, K, R, S)
 
 cdef struct Network:
     Py_ssize_t n_operations

@@ -10,7 +10,7 @@ taps; an output of I x J positions. A pool window has 2 x 2 of those, P x Q wind
 
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
-from libc.math cimport exp, expf, fabs, log, sqrt, sqrtf
+from libc.math cimport INFINITY, exp, expf, fabs, log, sqrt, sqrtf
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -173,10 +173,12 @@ include "_fused/augment.pxi"
 include "_fused/moments.pxi"
 include "_fused/conv.pxi"
 include "_fused/winograd.pxi"
+include "_fused/drop.pxi"
 include "_fused/linear.pxi"
 include "_fused/single.pxi"
 include "_fused/loss.pxi"
-include "_fused/first.pxi"
+include "_fused/dweight.pxi"
+include "_fused/maps.pxi"
 include "_fused/later.pxi"
 include "_fused/operations.pxi"
 include "_fused/step.pxi"

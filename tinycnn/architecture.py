@@ -11,7 +11,7 @@ import numpy as np
 
 from tinycnn._checks import as_count, shown
 from tinycnn.layer import Shape
-from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU
+from tinycnn.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, draw_number
 
 # Classes have names, one by one. ImageNet-21k, the largest set in common use, has 21,841.
 MAX_CLASSES = 65_536
@@ -102,6 +102,13 @@ class Architecture:
     def n_features(self) -> int:
         """Number of values that the last layer sees of an image."""
         return math.prod(self.steps[-1].input_shape)
+
+    def draw_dropouts(self, rng: np.random.Generator | None) -> dict[str, int]:
+        """Draw a number for each Dropout, by name: what its keys are made of; none without rng."""
+        if rng is None:
+            return {}
+        dropouts = [step.name for step in self.steps if isinstance(step.layer, Dropout)]
+        return {name: draw_number(rng) for name in dropouts}
 
     def feeds_relu(self, index: int) -> bool:
         """Tell whether a ReLU or its like follows a layer, at once or behind pooling."""

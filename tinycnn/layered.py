@@ -7,7 +7,8 @@ path is held to, what runs where the fast path has no operation for a layer, and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from tinycnn.inputs import (
     slabs,
 )
 from tinycnn.layer import Arrays, OutAndCache, Random
+from tinycnn.layers import DropoutKey
 from tinycnn.parameters import Parameters
 
 # Values of all layers' outputs that a slab of images may have.
@@ -72,9 +74,22 @@ class LayeredPath:
         Arguments are those of the fast path. One layer after the other is computed by one thread,
         whatever n_threads; rng is given in training, where layers such as Dropout need it.
         """
+        return self.forward_part(flat, inputs, rng, self.architecture.draw_dropouts(rng))
+
+    @SPREADING
+    def forward_part(
+        self,
+        flat: FloatArray,
+        inputs: Inputs,
+        rng: Random,
+        dropouts: Mapping[str, int],
+        first: int = 0,
+    ) -> tuple[FloatArray, LayeredState]:
+        """Compute some images, the first one on, of those that share the numbers of dropouts."""
         parameters = Parameters(flat, self.architecture.parameter_shapes)
         x = first_layer_input(inputs, self.dtype)
-        logits, caches = forward_steps(self.architecture.steps, x, parameters, rng)
+        keys = {name: DropoutKey(number, first) for name, number in dropouts.items()}
+        logits, caches = forward_steps(self.architecture.steps, x, parameters, rng, keys)
         return logits, LayeredState(caches)
 
     @SPREADING
@@ -125,7 +140,11 @@ class LayeredPath:
 
 
 def forward_steps(
-    steps: Sequence[Step], x: FloatArray, parameters: Arrays, rng: Random = None
+    steps: Sequence[Step],
+    x: FloatArray,
+    parameters: Arrays,
+    rng: Random = None,
+    keys: Mapping[str, DropoutKey] = MappingProxyType({}),
 ) -> tuple[FloatArray, list[Any]]:
     """Run some layers one after the other.
 
@@ -137,6 +156,8 @@ def forward_steps(
         Under their full names, such as ``conv1.weight``.
     rng : numpy.random.Generator, optional
         Given in training.
+    keys : mapping of str to DropoutKey
+        What a Dropout takes instead of rng, by name.
 
     Returns
     -------
@@ -151,7 +172,7 @@ def forward_steps(
     """
     caches = []
     for step in steps:
-        x, cache = _forward(step, x, parameters, rng)
+        x, cache = _forward(step, x, parameters, keys.get(step.name, rng))
         caches.append(cache)
     return x, caches
 
@@ -188,7 +209,7 @@ def backward_steps(
     return dout, gradients
 
 
-def _forward(step: Step, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
+def _forward(step: Step, x: FloatArray, parameters: Arrays, rng: Any = None) -> OutAndCache:
     """Run one layer, and hold it to what it says of its output."""
     start = len(step.name) + 1
     own = {name[start:]: parameters[name] for name in step.parameter_shapes}
@@ -248,6 +269,7 @@ class LayeredBatches:
         self._gradients = gradients
         self._examples = private_examples(examples, gradients.path.architecture.n_classes)
         self._rng = rng
+        self._dropouts = gradients.path.architecture.draw_dropouts(rng)
 
     @SPREADING
     def differentiate(
@@ -264,7 +286,8 @@ class LayeredBatches:
         if moves is not None:
             images = move_images(images, moves[chosen])
         path, flat = self._gradients.path, self._gradients.flat
-        logits, state = path.forward(flat, inputs._replace(images=images), rng=self._rng)
+        inputs = inputs._replace(images=images)
+        logits, state = path.forward_part(flat, inputs, self._rng, self._dropouts, first)
         counts: npt.NDArray[Any] | None = None if weights is None else weights[chosen]
         loss, cache = cross_entropy_forward(
             logits, labels[chosen], counts, self._gradients.label_smoothing

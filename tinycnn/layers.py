@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tinycnn import functional
 from tinycnn._checks import FloatArray, as_count, as_flag, as_number, as_pair, shown
@@ -43,6 +44,9 @@ __all__ = [
     "make_layer",
     "register",
 ]
+
+# Odd, and without a pattern in its bits: multiples of it are spread over all words.
+_GOLDEN = np.uint64(0x9E3779B9)
 
 
 @register
@@ -170,12 +174,32 @@ class MaxPool(Layer):
         return functional.max_pool2d_backward(dout, cache), {}
 
 
+class DropoutKey(NamedTuple):
+    """What a :class:`Dropout` takes instead of a random generator, to drop the same once more.
+
+    Attributes
+    ----------
+    number : int
+        Random, in [0, 2**63).
+    first : int
+        The place of the first image in the order of images that share the number.
+    """
+
+    number: int
+    first: int
+
+
 @register
 @dataclass(frozen=True, repr=False, eq=False)
 class Dropout(Layer):
     """Zeroes values at random in training, as ``torch.nn.Dropout``; does nothing in prediction.
 
     What is kept is divided by 1 - rate, so that sums stay what they are on average.
+
+    One random number is drawn from the generator. Whether a value is dropped is computed from it,
+    from the image's place in the order and from the value's place in the image. So it does not
+    matter how images are cut into parts, on how many threads they are computed, or on which path,
+    and a training that is resumed drops what it would have dropped.
 
     Parameters
     ----------
@@ -197,11 +221,14 @@ class Dropout(Layer):
             raise ValueError(f"Dropout: rate: must be in [0, 1), got {shown(self.rate)}")
         _set(self, "rate", float(rate))
 
-    def forward(self, x: FloatArray, parameters: Arrays, rng: Random = None) -> OutAndCache:
-        """Multiply by a random mask of 0 and 1 / (1 - rate), if there is an rng."""
+    def forward(
+        self, x: FloatArray, parameters: Arrays, rng: Random | DropoutKey = None
+    ) -> OutAndCache:
+        """Multiply by a random mask of 0 and 1 / (1 - rate), if there is an rng or a key."""
         if rng is None:
             return x, None
-        kept = rng.random(x.shape, np.float32) >= self.rate
+        key = rng if isinstance(rng, DropoutKey) else DropoutKey(draw_number(rng), 0)
+        kept = _random_words(key, x.shape) >> 1 >= int(self.rate * 2**31)
         mask = kept.astype(x.dtype) / x.dtype.type(1 - self.rate)
         return x * mask, mask
 
@@ -277,6 +304,31 @@ class Linear(Layer):
         """See :func:`tinycnn.functional.linear_backward`."""
         dx, *gradients = functional.linear_backward(dout, cache)
         return dx, _named(gradients)
+
+
+def draw_number(rng: np.random.Generator) -> int:
+    """Draw the number of a :class:`DropoutKey`."""
+    return int(rng.integers(2**63))
+
+
+def _random_words(key: DropoutKey, shape: Shape) -> npt.NDArray[np.uint32]:
+    """Compute a word for each value of images (N, ...): as ``_fused/vec.h`` does, lane by lane.
+
+    Each image has two words of its own, from which each of its values gets one. Words are mixed as
+    in MurmurHash3's last step, by Appleby, with the second of the two added on the way.
+    """
+    places = key.first + np.arange(shape[0], dtype=np.uint64)
+    low, high = (_mixed((key.number >> bits) + places * _GOLDEN, 0) for bits in (0, 32))
+    units = np.arange(math.prod(shape[1:]), dtype=np.uint64) * _GOLDEN
+    return _mixed(low[:, None] + units, high[:, None]).reshape(shape)
+
+
+def _mixed(words: npt.NDArray[Any], added: Any) -> npt.NDArray[np.uint32]:
+    z: Any = words.astype(np.uint32)
+    z = (z ^ z >> 16) * np.uint32(0x85EBCA6B) + added
+    z = (z ^ z >> 13) * np.uint32(0xC2B2AE35)
+    mixed: npt.NDArray[np.uint32] = z ^ z >> 16
+    return mixed
 
 
 def _set(layer: Layer, name: str, value: Any) -> None:

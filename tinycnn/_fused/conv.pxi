@@ -1,8 +1,10 @@
-"""Convolution, bias, ReLU and 2x2 max pool in one pass.
+"""Convolution, bias, ReLU and 2x2 max pool in one pass; or without the pool.
 
-The conv output is never written. What is kept is the pooled value and its *winner*: which of the
-window's four positions it came from, 0 to 3 in row-major order, or -1 where ReLU closed the window
-(as a float, so that it travels in the same kind of register as the values).
+With a pool, the conv output is never written. What is kept is the pooled value and its *winner*:
+which of the window's four positions it came from, 0 to 3 in row-major order, or -1 where ReLU
+closed the window (as a float, so that it travels in the same kind of register as the values).
+Without one, windows are only how the work is cut; of an odd last row or column of outputs, they
+have half beyond the end, for which the input has one more row or column of zeros.
 """
 
 
@@ -48,60 +50,79 @@ cdef inline void pool_tile(
     winner[0] = place
 
 
-cdef inline void conv_pool_windows(
-    int F, const Prepared* block, const real[:, :, :, ::1] x, Py_ssize_t k, Py_ssize_t p,
-    real[:, :, :, ::1] pooled, real[:, :, :, ::1] winner
+cdef inline void maps_tile(
+    const vec* a, double least, Py_ssize_t k, Py_ssize_t p, Py_ssize_t q, real[:, :, :, ::1] out
+) noexcept nogil:
+    """A window's four values -> out, those that are inside; NaN stays NaN."""
+    cdef int i
+    cdef Py_ssize_t h, w
+    for i in range(4):
+        h = 2 * p + i // 2
+        w = 2 * q + i % 2
+        if h < out.shape[1] and w < out.shape[2]:
+            (<vec*> &out[k, h, w, 0])[0] = larger(splat(<real> least), a[i])
+
+
+cdef inline void conv_windows(
+    int F, const Filters* filters, const real[:, :, :, ::1] x, Py_ssize_t k, Py_ssize_t p,
+    real[:, :, :, ::1] out, real[:, :, :, ::1] winner
 ) noexcept nogil:
     """A row of windows of F filters, from k on; of one filter alone, carefully."""
     cdef int f, i
     cdef Py_ssize_t q
-    cdef const real* w = <const real*> block.filters + k // FILTERS * FILTERS * block.T
-    cdef const real* bias = <const real*> block.biases + k
+    cdef bint pooling = winner.shape[0] > 0
+    cdef const real* w = <const real*> filters.tiles + k // FILTERS * FILTERS * filters.T
+    cdef const real* bias = <const real*> filters.biases + k
     cdef vec sums[16]
-    for q in range(winner.shape[2]):
+    for q in range(winner.shape[2] if pooling else tiles_of(2, out.shape[2])):
         for f in range(F):
             for i in range(4):
                 sums[4 * f + i] = splat(bias[f])
         conv_tile(
-            F, <const vec*> &x[0, 2 * p, 2 * q, 0], x.shape[2], block.tap, block.T,
-            w + k % FILTERS, sums
+            F, <const vec*> &x[0, 2 * p, 2 * q, 0], x.strides[1] // VECTOR_BYTES, filters.tap,
+            filters.T, w + k % FILTERS, sums
         )
-        for f in range(F):
-            pool_tile(
-                F == 1, sums + 4 * f, <vec*> &pooled[k + f, p, q, 0], <vec*> &winner[k + f, p, q, 0]
-            )
+        if pooling:
+            for f in range(F):
+                pool_tile(
+                    F == 1, sums + 4 * f, <vec*> &out[k + f, p, q, 0],
+                    <vec*> &winner[k + f, p, q, 0]
+                )
+        else:
+            for f in range(F):
+                maps_tile(sums + 4 * f, filters.least, k + f, p, q, out)
 
 
-cdef void conv_pool(
-    const Prepared* block, bint careful, const real[:, :, :, ::1] x, real[:, :, :, ::1] pooled,
+cdef void conv_direct(
+    const Filters* filters, bint careful, const real[:, :, :, ::1] x, real[:, :, :, ::1] out,
     real[:, :, :, ::1] winner
 ) noexcept nogil:
-    """x (C, H, W, L) -> pooled and winner (K, P, Q, L), directly."""
-    cdef Py_ssize_t K = winner.shape[0], k, p, n
-    for p in range(winner.shape[1]):
+    """x (C, H, W, L) -> pooled values and winners (K, P, Q, L); or outputs, without winners."""
+    cdef Py_ssize_t K = out.shape[0], k, p, n
+    for p in range(out.shape[1] if winner.shape[0] > 0 else tiles_of(2, out.shape[1])):
         k = 0
         while k < K:
             n = 1 if careful else min(<Py_ssize_t> FILTERS, K - k)
             if n == 1:
-                conv_pool_windows(1, block, x, k, p, pooled, winner)
+                conv_windows(1, filters, x, k, p, out, winner)
             elif n == 2 and FILTERS > 2:
-                conv_pool_windows(2, block, x, k, p, pooled, winner)
+                conv_windows(2, filters, x, k, p, out, winner)
             elif n == 3 and FILTERS > 3:
-                conv_pool_windows(3, block, x, k, p, pooled, winner)
+                conv_windows(3, filters, x, k, p, out, winner)
             else:
-                conv_pool_windows(FILTERS, block, x, k, p, pooled, winner)
+                conv_windows(FILTERS, filters, x, k, p, out, winner)
             k += n
 
 
-cdef void fill_taps(Prepared* block) noexcept nogil:
+cdef void fill_taps(const Operation* op, Filters* filters) noexcept nogil:
     """Compute the offset of each tap in a lane block; the last one again up to a whole tile."""
     cdef Py_ssize_t t, c, r, s
-    for t in range(padded_taps(block)):
-        c = min(t, block.T - 1)
-        s = c % block.op.S
-        r = c // block.op.S % block.op.R
-        c = c // (block.op.S * block.op.R)
-        block.tap[t] = ((c * block.op.H + r) * block.op.W + s) * LANES
+    for t in range(padded_taps(op)):
+        c = min(t, filters.T - 1)
+        s = c % op.S
+        r = c // op.S % op.R
+        c = c // (op.S * op.R)
+        filters.tap[t] = ((c * op.H + r) * op.W + s) * LANES
 
 
 cdef inline double larger_size(double largest, double value) noexcept nogil:
@@ -109,27 +130,28 @@ cdef inline double larger_size(double largest, double value) noexcept nogil:
     return fabs(value) if fabs(value) > largest or value != value else largest
 
 
-cdef void fill_filters(Prepared* block, const real* flat) noexcept nogil:
+cdef void fill_tiles(
+    const Operation* op, Filters* filters, const real* weight, const real* bias
+) noexcept nogil:
     """Copy the filters into tiles (T, FILTERS), 0 behind the last, and note the largest values."""
-    cdef real* filters = <real*> block.filters
-    cdef real* biases = <real*> block.biases
-    cdef const real* weight = flat + block.op.weight_at
-    cdef Py_ssize_t k, t
+    cdef real* tiles = <real*> filters.tiles
+    cdef real* biases = <real*> filters.biases
+    cdef Py_ssize_t k, t, T = filters.T
     cdef real value
-    block.largest_weight = block.largest_bias = 0
-    for k in range(padded_filters(block)):
-        for t in range(block.T):
-            value = weight[k * block.T + t] if k < block.op.K else 0
-            filters[(k // FILTERS * block.T + t) * FILTERS + k % FILTERS] = value
-            block.largest_weight = larger_size(block.largest_weight, value)
-        biases[k] = flat[block.op.bias_at + k] if block.op.bias_at >= 0 and k < block.op.K else 0
-        block.largest_bias = larger_size(block.largest_bias, biases[k])
+    filters.largest_weight = filters.largest_bias = 0
+    for k in range(padded_filters(op)):
+        for t in range(T):
+            value = weight[k * T + t] if k < op.K else 0
+            tiles[(k // FILTERS * T + t) * FILTERS + k % FILTERS] = value
+            filters.largest_weight = larger_size(filters.largest_weight, value)
+        biases[k] = bias[k] if bias != NULL and k < op.K else 0
+        filters.largest_bias = larger_size(filters.largest_bias, biases[k])
 
 
-cdef inline bint may_overflow(const Prepared* block, double* bound) noexcept nogil:
-    """Tell whether a block's values may become infinite or NaN for inputs within +-bound.
+cdef inline bint may_overflow(const Filters* filters, double* bound) noexcept nogil:
+    """Tell whether outputs may become infinite or NaN for inputs within +-bound.
 
-    The bound becomes that of the block's output. NaN in it, or among the weights, says yes.
+    The bound becomes that of the outputs. NaN in it, or among the weights, says yes.
     """
-    bound[0] = bound[0] * block.largest_weight * block.T + block.largest_bias
+    bound[0] = bound[0] * filters.largest_weight * filters.T + filters.largest_bias
     return not bound[0] < (1e30 if sizeof(real) == sizeof(float) else 1e300)

@@ -167,6 +167,7 @@ cdef void spread_winners(
     cdef vec value[LANES]
     cdef wholes seen[LANES]
     cdef wholes framed[LANES]
+    cdef wholes* framed_or_not = NULL if by_winograd(&block.op) else framed
     cdef vec place, total
     for k in range(winner.shape[0]):
         total = splat(0)
@@ -181,12 +182,12 @@ cdef void spread_winners(
                 framed[i] = place_of(place, k * frame_size(block) + C + frame, -C, -frame)
                 i += 1
                 if i == LANES:
-                    store_winners(value, seen, NULL if by_winograd(block) else framed, winners, n)
+                    store_winners(value, seen, framed_or_not, winners, n)
                     n += LANES
                     i = 0
         (<vec*> &dbias[k, 0])[0] += total
     if i > 0:
-        store_winners(value, seen, NULL if by_winograd(block) else framed, winners, n)
+        store_winners(value, seen, framed_or_not, winners, n)
 
 
 cdef inline void note_winners(
@@ -293,22 +294,22 @@ cdef void later_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
     """The operation BLOCK backward, after the first one."""
     cdef const Operation* op = &block.op
     cdef Py_ssize_t i = block.index, size = op.H * op.W, k
-    cdef real[:, :, :, ::1] x = view4(input_of(slot, i, b), op.C, op.H, op.W, LANES)
+    cdef real[:, :, :, ::1] x = inputs(block, slot, b)
     cdef real[:, :, :, ::1] dx = view4(gradient_of(slot, i, b), op.C, op.H, op.W, LANES)
-    cdef real[:, :, :, ::1] winner = view4(winner_of(slot, i, b), op.K, op.P, op.Q, LANES)
+    cdef real[:, :, :, ::1] winner = winners(block, slot, b)
     cdef real[:, :, :, ::1] d = view4(slot.maps, op.K, op.P, op.Q, LANES)
-    cdef real[:, :, ::1] winners = view3(slot.winners, 3, LANES, padded_maps(block))
+    cdef real[:, :, ::1] spread = view3(slot.winners, 3, LANES, padded_maps(block))
     cdef real[:, ::1] noted = view2(slot.noted, 2, noted_size(block))
     cdef real[:, ::1] images = view2(slot.images, LANES, padded_image(block))
     for k in range(op.K):
-        read_gradient(&slot.dout, block, k, 0, op.P, <vec*> &d[k, 0, 0, 0])
-    spread_winners(block, winner, d, winners, view2(slot.dbias[i], op.K, LANES))
+        read_gradient(slot, &block.op, k, 0, op.P, <vec*> &d[k, 0, 0, 0])
+    spread_winners(block, winner, d, spread, view2(slot.dbias[i], op.K, LANES))
     lanes_to_images(&x[0, 0, 0, 0], size, size * op.C, images)
     later_filters(
-        block, images, winners, noted,
+        block, images, spread, noted,
         view3(slot.dw[i], op.K, op.R, row_runs(op.S * op.C) * LANES)
     )
-    if by_winograd(block):
+    if by_winograd(&block.op):
         fill_zero(&dx[0, 0, 0, 0], op.C * size * LANES)
         winograd_backward(
             d, winner, view4(block.u_back, tiles_of(4, op.C), PLANES, op.K, 4),
@@ -316,6 +317,6 @@ cdef void later_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
         )
     else:
         fill_zero(&images[0, 0], LANES * padded_image(block))
-        later_input(block, winners, noted, images)
+        later_input(block, spread, noted, images)
         images_to_lanes(images, size, size * op.C, &dx[0, 0, 0, 0])
     slot.dout = Source(values=gradient_of(slot, i, b), next=block, dlinear=NULL)

@@ -16,8 +16,8 @@ cdef void fill_linear(Prepared* linear, const real* flat) noexcept nogil:
     """Copy the weights (M, F) into tiles, and the bias, 0 where there is none or no output."""
     cdef Py_ssize_t M = linear.op.K, F = linear.T, m, f
     cdef const real* weight = flat + linear.op.weight_at
-    cdef real* tile = <real*> linear.filters
-    cdef real* bias = <real*> linear.biases
+    cdef real* tile = <real*> linear.filters.tiles
+    cdef real* bias = <real*> linear.filters.biases
     for m in range(round_up(M, OUTPUTS)):
         for f in range(F):
             tile[f * OUTPUTS + m % OUTPUTS] = weight[m * F + f] if m < M else 0
@@ -93,7 +93,7 @@ cdef void linear_dx(
 ) noexcept nogil:
     """dx[n] = the gradient of n features, from first on."""
     cdef Py_ssize_t M = linear.op.K, m, i, tile
-    cdef const real* w = <const real*> linear.filters + first * OUTPUTS
+    cdef const real* w = <const real*> linear.filters.tiles + first * OUTPUTS
     cdef vec d[OUTPUTS]
     for tile in range(tiles_of(OUTPUTS, M)):
         m = OUTPUTS * tile
@@ -112,26 +112,24 @@ cdef void linear_dx(
 
 
 cdef void read_gradient(
-    const Source* dout, const Prepared* block, Py_ssize_t k, Py_ssize_t p, Py_ssize_t rows, vec* d
+    const Slot* slot, const Operation* op, Py_ssize_t k, Py_ssize_t p, Py_ssize_t rows, vec* d
 ) noexcept nogil:
-    """d[rows, Q] = the gradient of a block's pooled values of filter k, from row p on.
+    """d[rows, Q] = the gradient of an operation's outputs of filter k, from row p on.
 
     It is read from within the border of what comes next, or computed from that of its outputs.
     """
-    cdef const Operation* op = &block.op
+    cdef const Source* dout = &slot.dout
     cdef const Operation* next_op = &dout.next.op
     cdef const vec* values = <const vec*> dout.values
-    cdef Py_ssize_t row
+    cdef Py_ssize_t first = (k * op.P + p) * op.Q, row
     if values == NULL:
-        linear_dx(
-            dout.next, <const vec*> dout.dlinear, (k * op.P + p) * op.Q, rows * op.Q, d
-        )
-        return
-    values += (k * next_op.H + next_op.top + p) * next_op.W + next_op.left
-    for row in range(rows):
-        memcpy(d, values, op.Q * VECTOR_BYTES)
-        d += op.Q
-        values += next_op.W
+        linear_dx(dout.next, <const vec*> dout.dlinear, first, rows * op.Q, d)
+    else:
+        values += (k * next_op.H + next_op.top + p) * next_op.W + next_op.left
+        for row in range(rows):
+            memcpy(d + row * op.Q, values + row * next_op.W, op.Q * VECTOR_BYTES)
+    if dout.next.drops:
+        drop(dout.next, slot.place, d, rows * op.Q, first)
 
 
 cdef inline void dweight_tile(
@@ -187,7 +185,8 @@ cdef void linear_forward(const Prepared* linear, Slot* slot, Py_ssize_t b) noexc
     cdef Py_ssize_t i = linear.index, M = linear.op.K, F = linear.T
     linear_outputs(
         view2(input_of(slot, i, b), F, LANES),
-        view3(linear.filters, tiles_of(OUTPUTS, M), F, OUTPUTS), view1(linear.biases, M),
+        view3(linear.filters.tiles, tiles_of(OUTPUTS, M), F, OUTPUTS),
+        view1(linear.filters.biases, M),
         view2(input_of(slot, i + 1, b), M, LANES)
     )
 
@@ -199,7 +198,7 @@ cdef void linear_backward(const Prepared* linear, Slot* slot, Py_ssize_t b) noex
     """
     cdef vec* dout = <vec*> gradient_of(slot, linear.index + 1, b)
     if slot.dout.next != NULL:
-        linear_dx(slot.dout.next, <const vec*> slot.dout.dlinear, 0, linear.op.K, dout)
+        read_gradient(slot, &linear.op, 0, 0, linear.op.K, dout)
     slot.dout = Source(values=NULL, next=linear, dlinear=dout)
 
 
@@ -227,11 +226,11 @@ cdef void linear_collect(
 ) noexcept nogil:
     """Put the gradients of a linear operation's parameters, of n lane blocks, into their places."""
     cdef Py_ssize_t i = linear.index, M = linear.op.K, b, m
-    cdef real[:, :, ::1] dout = lane_blocks(gradient_of(slot, i + 1, 0), n, slot.d_step[i + 1], M)
+    cdef real[:, :, ::1] dout = lane_blocks(gradient_of(slot, i + 1, 0), n, slot.d[i + 1].step, M)
     cdef real* dbias = gradient + linear.op.bias_at
     cdef vec total
     linear_dweight(
-        lane_blocks(input_of(slot, i, 0), n, slot.x_step[i], linear.T), dout,
+        lane_blocks(input_of(slot, i, 0), n, slot.x[i].step, linear.T), dout,
         view2(gradient + linear.op.weight_at, M, linear.T)
     )
     for m in range(M if linear.op.bias_at >= 0 else 0):

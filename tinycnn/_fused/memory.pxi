@@ -16,23 +16,25 @@ cdef struct Source:
     const Prepared* next
     const void* dlinear
 
-# The work space of one thread. `step` is how many bytes lie between the arrays of one lane block
-# and those of the next one in a group: 0 where they take each other's place.
+# An array of each lane block in a group, so many bytes apart: 0 where they take each other's place.
+cdef struct Arrays:
+    char* first
+    Py_ssize_t step
+
+# The work space of one thread.
 cdef struct Slot:
-    char* x[MAX_OPERATIONS + 1]  # (C, H, W, L) of operation i; (M, L) of the logits behind the last
-    Py_ssize_t x_step[MAX_OPERATIONS + 1]
-    char* winner[MAX_OPERATIONS]  # (K, P, Q, L) of a block
-    Py_ssize_t winner_step[MAX_OPERATIONS]
-    char* d[MAX_OPERATIONS + 1]  # the gradient of x, as large
-    Py_ssize_t d_step[MAX_OPERATIONS + 1]
+    Arrays x[MAX_OPERATIONS + 1]  # (C, H, W, L) of operation i; behind the last the logits (M, L)
+    Arrays winner[MAX_OPERATIONS]  # (K, P, Q, L) of a block
+    Arrays d[MAX_OPERATIONS + 1]  # the gradient of x, as large
     void* dw[MAX_OPERATIONS]  # (K, T, L), rounded up; after the first block (K, R, runs * L)
     void* dbias[MAX_OPERATIONS]  # (K, L), rounded up
     double bound  # of the values that the next operation sees
+    Py_ssize_t place  # of the lane block's first image in the order
     Source dout
-    void* rows  # (4 filters, 4 positions, Q, L) of the first block
+    void* rows  # (4 filters, 4 positions, Q, L) of the first block, or of a conv without pool
     void* planes  # (16, C or K, 3, L): see `winograd.pxi`
+    void* maps  # the gradient of what comes out, (K, P, Q, L); framed, see `maps.pxi`
     # Of a block after the first, see `later.pxi`.
-    void* maps  # (K, P, Q, L): the gradient of its pooled values
     void* winners  # (3, L, K * P * Q)
     void* noted  # (2, winners at a time)
     void* images  # (L, H * W * C): the inputs, and then their gradient
@@ -43,13 +45,17 @@ cdef struct Slot:
     void* total  # (n_parameters,) of all groups of a chunk, in double
 
 
-cdef Py_ssize_t padded_taps(const Prepared* block) noexcept nogil:
-    return round_up(block.T, 3)
+cdef inline bint is_linear(const Operation* op) noexcept nogil:
+    return op.kind >= LINEAR
 
 
-cdef Py_ssize_t padded_filters(const Prepared* block) noexcept nogil:
+cdef Py_ssize_t padded_taps(const Operation* op) noexcept nogil:
+    return round_up(op.C * op.R * op.S, 3)
+
+
+cdef Py_ssize_t padded_filters(const Operation* op) noexcept nogil:
     """Filters, rounded up to whole tiles of 2, 3 or 4."""
-    return round_up(block.op.K, 12)
+    return round_up(op.K, 12)
 
 
 cdef Py_ssize_t padded_maps(const Prepared* block) noexcept nogil:
@@ -71,9 +77,9 @@ cdef inline bint has_border(const Operation* op) noexcept nogil:
 
 
 cdef Py_ssize_t dweight_size(const Prepared* block) noexcept nogil:
-    """Values that the gradient of a block's filters takes while it is summed."""
-    if block.index == 0:
-        return padded_filters(block) * padded_taps(block) * LANES
+    """Values that the gradient of a conv's filters takes while it is summed."""
+    if block.index == 0 or block.op.kind != BLOCK:
+        return padded_filters(&block.op) * padded_taps(&block.op) * LANES
     return block.op.K * block.op.R * row_runs(block.op.S * block.op.C) * LANES
 
 
@@ -84,24 +90,49 @@ cdef Py_ssize_t input_bytes(const Network* net, Py_ssize_t i) noexcept nogil:
     return net.operations[i].op.C * net.operations[i].op.H * net.operations[i].op.W * VECTOR_BYTES
 
 
-cdef Py_ssize_t maps_bytes(const Prepared* block) noexcept nogil:
-    """Bytes of a block's pooled values, without a border."""
-    return block.op.K * block.op.P * block.op.Q * VECTOR_BYTES
+cdef Py_ssize_t winner_bytes(const Operation* op) noexcept nogil:
+    """Bytes of a block's winners; other operations have none."""
+    return op.K * op.P * op.Q * VECTOR_BYTES if op.kind == BLOCK else 0
 
 
 cdef inline char* input_of(const Slot* slot, Py_ssize_t i, Py_ssize_t b) noexcept nogil:
     """What operation i sees of lane block b of a group."""
-    return slot.x[i] + b * slot.x_step[i]
-
-
-cdef inline char* winner_of(const Slot* slot, Py_ssize_t i, Py_ssize_t b) noexcept nogil:
-    """The winners of block i in lane block b of a group."""
-    return slot.winner[i] + b * slot.winner_step[i]
+    return slot.x[i].first + b * slot.x[i].step
 
 
 cdef inline char* gradient_of(const Slot* slot, Py_ssize_t i, Py_ssize_t b) noexcept nogil:
     """The gradient of what operation i sees of lane block b of a group."""
-    return slot.d[i] + b * slot.d_step[i]
+    return slot.d[i].first + b * slot.d[i].step
+
+
+cdef inline real[:, :, :, ::1] inputs(
+    const Prepared* conv, const Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """(C, H, W, L): what a convolution sees, with its border."""
+    return view4(
+        input_of(slot, conv.index, b), conv.op.C, conv.op.H, conv.op.W, LANES
+    )
+
+
+cdef inline real[:, :, :, ::1] outputs(
+    const Prepared* conv, const Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """(K, P, Q, L) inside the border of what comes next."""
+    return inside(
+        view4(input_of(slot, conv.index + 1, b), conv.op.K, conv.out_H, conv.out_W, LANES),
+        conv.out_top, conv.out_left, conv.op.P, conv.op.Q
+    )
+
+
+cdef inline real[:, :, :, ::1] winners(
+    const Prepared* conv, const Slot* slot, Py_ssize_t b
+) noexcept nogil:
+    """(K, P, Q, L) of a block; (0, P, Q, L) without a pool."""
+    cdef const Arrays* winner = &slot.winner[conv.index]
+    return view4(
+        winner.first + b * winner.step, conv.op.K if conv.op.kind == BLOCK else 0, conv.op.P,
+        conv.op.Q, LANES
+    )
 
 
 cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
@@ -111,24 +142,40 @@ cdef void* take(char** memory, Py_ssize_t n_bytes) noexcept nogil:
     return start
 
 
+cdef void take_filters(
+    const Operation* op, Filters* filters, char** memory, Py_ssize_t item
+) noexcept nogil:
+    """Point the tables of a convolution into the memory."""
+    filters.T = op.C * op.R * op.S
+    filters.tap = <int64_t*> take(memory, padded_taps(op) * sizeof(int64_t))
+    filters.tiles = take(memory, padded_filters(op) * filters.T * item)
+    filters.biases = take(memory, padded_filters(op) * item)
+    filters.u = NULL
+    if by_winograd(op):
+        filters.u = take(memory, round_up(op.K, 4) * PLANES * op.C * item)
+
+
 cdef Py_ssize_t lay_out_tables(Network* net, char* memory) noexcept nogil:
     """Point the operations' tables into the memory; return the bytes they take."""
     cdef char* end = memory
     cdef Py_ssize_t i, item = net.item
     cdef Prepared* op
+    cdef Operation back
     for i in range(net.n_operations):
         op = &net.operations[i]
-        if op.op.kind != BLOCK:
+        if is_linear(&op.op):
             # Vectors of outputs reach beyond the last one.
-            op.filters = take(&end, round_up(op.op.K, OUTPUTS) * op.T * item + VECTOR_BYTES)
-            op.biases = take(&end, round_up(op.op.K, OUTPUTS) * item)
+            op.filters.tiles = take(&end, round_up(op.op.K, OUTPUTS) * op.T * item + VECTOR_BYTES)
+            op.filters.biases = take(&end, round_up(op.op.K, OUTPUTS) * item)
             continue
-        op.tap = <int64_t*> take(&end, padded_taps(op) * sizeof(int64_t))
-        op.seen = <int64_t*> take(&end, (op.op.R + 1) * (op.op.S + 1) * sizeof(int64_t))
-        op.filters = take(&end, padded_filters(op) * op.T * item)
-        op.biases = take(&end, padded_filters(op) * item)
-        if by_winograd(op):
-            op.u = take(&end, round_up(op.op.K, 4) * PLANES * op.op.C * item)
+        take_filters(&op.op, &op.filters, &end, item)
+        if op.op.kind == BLOCK:
+            op.seen = <int64_t*> take(&end, (op.op.R + 1) * (op.op.S + 1) * sizeof(int64_t))
+        if i > 0 and op.op.kind != BLOCK:
+            back = turned(&op.op)
+            take_filters(&back, &op.turned, &end, item)
+            op.turned_weight = take(&end, op.op.K * op.T * item)
+        elif by_winograd(&op.op):
             op.u_back = take(&end, round_up(op.op.C, 4) * PLANES * op.op.K * item)
         elif i > 0:
             op.frames = take(&end, op.op.K * frame_size(op) * item)
@@ -147,11 +194,11 @@ cdef Py_ssize_t lay_out_values(
     cdef Py_ssize_t i, n = net.n_operations, size
     for i in range(n + 1):
         size = input_bytes(net, i)
-        slot.x_step[i] = size if group > 1 and (i == n or net.operations[i].op.kind != BLOCK) else 0
-        slot.x[i] = <char*> take(&end, (group - 1) * slot.x_step[i] + size)
-        if i < n and net.operations[i].op.kind == BLOCK:
-            slot.winner_step[i] = 0
-            slot.winner[i] = <char*> take(&end, maps_bytes(&net.operations[i]))
+        slot.x[i].step = size if group > 1 and (i == n or is_linear(&net.operations[i].op)) else 0
+        slot.x[i].first = <char*> take(&end, (group - 1) * slot.x[i].step + size)
+        if i < n:
+            slot.winner[i].step = 0
+            slot.winner[i].first = <char*> take(&end, winner_bytes(&net.operations[i].op))
     return end - memory
 
 
@@ -160,42 +207,40 @@ cdef Py_ssize_t lay_out_kept(const Network* net, Slot* slot, char* memory) noexc
 
     The memory is where the first lane block of a group begins.
     """
-    cdef char* end = memory
-    cdef Py_ssize_t i, n = net.n_operations
-    for i in range(n + 1):
-        slot.x[i] = <char*> take(&end, input_bytes(net, i))
-        if i < n and net.operations[i].op.kind == BLOCK:
-            slot.winner[i] = <char*> take(&end, maps_bytes(&net.operations[i]))
-    for i in range(n + 1):
-        slot.x_step[i] = end - memory
-        if i < n:
-            slot.winner_step[i] = end - memory
-    return end - memory
+    cdef Py_ssize_t i, n_bytes = lay_out_values(net, slot, memory, 1)
+    for i in range(net.n_operations):
+        slot.x[i].step = slot.winner[i].step = n_bytes
+    slot.x[net.n_operations].step = n_bytes
+    return n_bytes
 
 
 cdef Py_ssize_t lay_out_gradients(const Network* net, Slot* slot, char* memory) noexcept nogil:
     """Point into the memory what the backward pass needs; return the bytes it takes."""
     cdef char* end = memory
-    cdef Py_ssize_t i, item = net.item, image = 0, maps = 0, noted = 0
+    cdef Py_ssize_t i, item = net.item, row = 0, image = 0, maps = 0, pooled = 0, noted = 0
     cdef const Prepared* op
+    cdef Operation back
     for i in range(net.n_operations):
         op = &net.operations[i]
-        if op.op.kind == BLOCK:
-            slot.dw[i] = take(&end, dweight_size(op) * item)
-            slot.dbias[i] = take(&end, padded_filters(op) * VECTOR_BYTES)
-        if op.op.kind == BLOCK and i == 0:
-            slot.rows = take(&end, 16 * op.op.Q * VECTOR_BYTES)
-        elif op.op.kind == BLOCK:
-            slot.d_step[i] = 0
-            slot.d[i] = <char*> take(&end, input_bytes(net, i))
+        if is_linear(&op.op):
+            slot.d[i + 1].step = op.op.K * VECTOR_BYTES
+            slot.d[i + 1].first = <char*> take(&end, net.group * slot.d[i + 1].step)
+            continue
+        slot.dw[i] = take(&end, dweight_size(op) * item)
+        slot.dbias[i] = take(&end, padded_filters(&op.op) * VECTOR_BYTES)
+        row = max(row, op.op.Q)
+        if i > 0:
+            slot.d[i] = Arrays(first=<char*> take(&end, input_bytes(net, i)), step=0)
+        if op.op.kind != BLOCK:
+            back = turned(&op.op)
+            maps = max(maps, back.C * back.H * back.W)
+        elif i > 0:
             image = max(image, padded_image(op))
-            maps = max(maps, padded_maps(op))
+            pooled = max(pooled, padded_maps(op))
             noted = max(noted, noted_size(op))
-        else:
-            slot.d_step[i + 1] = op.op.K * VECTOR_BYTES
-            slot.d[i + 1] = <char*> take(&end, net.group * slot.d_step[i + 1])
-    slot.maps = take(&end, maps * VECTOR_BYTES)
-    slot.winners = take(&end, 3 * maps * VECTOR_BYTES)
+    slot.rows = take(&end, 16 * row * VECTOR_BYTES)
+    slot.maps = take(&end, max(maps, pooled) * VECTOR_BYTES)
+    slot.winners = take(&end, 3 * pooled * VECTOR_BYTES)
     slot.noted = take(&end, 2 * noted * item)
     slot.images = take(&end, image * VECTOR_BYTES)
     slot.gradient = take(&end, net.n_parameters * item)
@@ -227,13 +272,15 @@ cdef Py_ssize_t lay_out_slot(
     What only training needs is left out without it.
     """
     cdef char* end = memory
-    cdef const Operation* op = &net.operations[0].op
+    cdef const Operation* op
     cdef Py_ssize_t i, planes = 0
     for i in range(net.n_operations):
-        if net.operations[i].op.kind == BLOCK and by_winograd(&net.operations[i]):
-            planes = max(planes, net.operations[i].op.C, net.operations[i].op.K)
+        op = &net.operations[i].op
+        if by_winograd(op) or op.kind in (CONV, CONV_RELU):
+            planes = max(planes, op.C, op.K)
     slot.planes = take(&end, PLANES * planes * WINDOWS * VECTOR_BYTES)
     if training:
+        op = &net.operations[0].op
         slot.placed = take(&end, op.C * op.inner_H * op.inner_W * LANES * sizeof(double))
         end += lay_out_gradients(net, slot, end)
     else:

@@ -45,9 +45,12 @@ cdef class State:
     flat : (n_parameters,)
         Copied: the backward pass uses these.
     n_images : int
+    keys : (n_dropouts,), optional
+        Of the dropouts; without it, nothing is dropped.
     """
 
     cdef Plan plan
+    cdef const uint64_t[::1] keys
     cdef Py_ssize_t n_images
     cdef bint filled
     cdef char* memory
@@ -55,13 +58,15 @@ cdef class State:
     cdef char* kept
     cdef readonly Py_ssize_t nbytes
 
-    def __cinit__(self, Plan plan not None, flat, Py_ssize_t n_images, /):
+    def __cinit__(
+        self, Plan plan not None, flat, Py_ssize_t n_images, const uint64_t[::1] keys=None, /
+    ):
         cdef void* parameters = floats_of(flat, plan.n_parameters, plan.item, 0)
         cdef Py_ssize_t flat_bytes = aligned(plan.n_parameters * plan.item)
         cdef Py_ssize_t lane_blocks = (n_images + plan.lanes - 1) // plan.lanes
         if n_images < 1 or lane_blocks > (PY_SSIZE_T_MAX - flat_bytes) // plan.kept_bytes - 1:
             raise ValueError(f"a state of {n_images} images")
-        self.plan, self.n_images, self.filled = plan, n_images, False
+        self.plan, self.n_images, self.keys, self.filled = plan, n_images, keys, False
         self.nbytes = ALIGNMENT + flat_bytes + lane_blocks * plan.kept_bytes
         self.memory = plan.take_memory(&self.nbytes)
         if self.memory == NULL:
@@ -79,12 +84,14 @@ cdef class State:
         elif self.memory != NULL:
             self.plan.give_memory(self.memory, self.nbytes)
 
-    cdef void enter(self, Job* job) noexcept:
+    cdef int enter(self, Work work, Job* job) except -1:
         """Tell a job where everything is."""
+        work.enter_keys(self.keys)
         job.flat = self.flat
         job.count = self.n_images
         job.kept = self.kept
         job.kept_bytes = self.plan.kept_bytes
+        return 0
 
 
 def forward(
@@ -97,9 +104,9 @@ def forward(
     cdef Plan plan = work.plan
     cdef Job job
     work.enter(&job)
-    state.enter(&job)
     if state.plan is not plan or images.enter(&job) != state.n_images:
         raise ValueError(f"the state is one of {state.n_images} images, or of another plan")
+    state.enter(work, &job)
     job.out = floats_of(out, state.n_images * plan.n_classes, plan.item, PyBUF_WRITABLE)
     with nogil:
         work.make_tables(&job)
@@ -118,7 +125,7 @@ def backward(
         raise ValueError("needs a state of the same plan that `forward` has filled")
     work.enter(&job)
     work.enter_gradient(&job, gradient)
-    state.enter(&job)
+    state.enter(work, &job)
     job.dlogits = floats_of(dlogits, state.n_images * plan.n_classes, plan.item, 0)
     with nogil:
         work.add_gradients(&job, pool)
@@ -142,6 +149,8 @@ cdef class Batches:
     examples : Examples
     smoothing : float
         Share of each target that is spread evenly over all classes.
+    keys : (n_dropouts,), optional
+        Of the dropouts; without it, nothing is dropped.
     """
 
     cdef Job job
@@ -150,16 +159,19 @@ cdef class Batches:
     cdef Examples examples
     cdef object flat
     cdef object gradient
+    cdef const uint64_t[::1] keys
     cdef Py_ssize_t n_images  # in the order
 
     def __cinit__(
         self, Pool pool not None, Work work not None, flat, Examples examples not None,
-        double smoothing, /
+        double smoothing, const uint64_t[::1] keys=None, /
     ):
         cdef Plan plan = work.plan
         self.pool, self.work, self.flat, self.examples = pool, work, flat, examples
         self.gradient = flat.copy()
         work.enter(&self.job)
+        self.keys = keys
+        work.enter_keys(keys)
         work.enter_gradient(&self.job, self.gradient)
         self.job.flat = floats_of(flat, plan.n_parameters, plan.item, 0)
         self.n_images = examples.enter(&self.job)
@@ -179,6 +191,7 @@ cdef class Batches:
                 f"first, last: a batch must begin among the {self.n_images} images of the order, "
                 f"and before it ends, got {first}, {last}"
             )
+        self.work.enter_keys(self.keys)
         job.first = first
         job.count = min(last, self.n_images) - first
         with nogil:

@@ -33,7 +33,7 @@ cdef class Plan:
     cdef PyThread_type_lock spare_lock
     cdef char* spare
     cdef Py_ssize_t spare_bytes
-    cdef readonly Py_ssize_t item, lanes, n_parameters, n_classes, n_features
+    cdef readonly Py_ssize_t item, lanes, n_parameters, n_classes, n_features, n_dropouts
     cdef readonly Py_ssize_t group_images, kept_bytes
 
     def __cinit__(
@@ -49,7 +49,8 @@ cdef class Plan:
         self.item, self.lanes, self.n_parameters = item, lane_count(item), n_parameters
         for i in range(n):
             prepare_row(net, i, rows[i])
-            if rows[i].kind != BLOCK:
+            self.n_dropouts = max(self.n_dropouts, rows[i].dropout + 1)
+            if rows[i].kind >= LINEAR:
                 lane_block_bytes += net.operations[i].T * kernels.vector_bytes
         if rows[n - 1].kind != LINEAR:
             raise ValueError("a plan ends with LINEAR")
@@ -95,7 +96,7 @@ cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
     """Enter row i of a plan, and check that it fits what comes before."""
     cdef Prepared* row = &net.operations[i]
     cdef Prepared* before = &net.operations[i - 1] if i > 0 else NULL
-    cdef Py_ssize_t windows
+    cdef Py_ssize_t rows, columns
     cdef bint fits = (
         min(op.C, op.inner_H, op.inner_W, op.K) > 0 and min(op.top, op.left) >= 0
         and op.top + op.inner_H <= op.H and op.left + op.inner_W <= op.W
@@ -104,9 +105,13 @@ cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
     row.index = i
     row.out_top = row.out_left = 0
     row.out_H, row.out_W = op.P, op.Q
-    if op.kind == BLOCK:
-        windows = min((op.H - op.R + 1) // 2 - op.P, (op.W - op.S + 1) // 2 - op.Q)
-        fits = fits and min(op.R, op.S, op.P, op.Q) > 0 and windows >= 0
+    if op.kind < LINEAR:
+        # Without a pool, windows are whole, too.
+        rows, columns = op.P + op.P % 2, op.Q + op.Q % 2
+        if op.kind == BLOCK:
+            rows, columns = 2 * op.P, 2 * op.Q
+        fits = fits and min(op.kind + 1, op.R, op.S, op.P, op.Q) > 0
+        fits = fits and rows <= op.H - op.R + 1 and columns <= op.W - op.S + 1
         row.T = op.C * op.R * op.S
     else:
         fits = fits and op.kind in (LINEAR, LINEAR_RELU) and op.P == op.Q == 1
@@ -114,13 +119,14 @@ cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
         row.T = op.C * op.H * op.W
     fits = fits and 0 <= op.weight_at <= net.n_parameters - op.K * row.T
     fits = fits and -1 <= op.bias_at <= net.n_parameters - op.K
-    if before != NULL and op.kind == BLOCK:
-        fits = fits and before.op.kind == BLOCK
+    fits = fits and -1 <= op.dropout < MAX_OPERATIONS and 0 <= op.rate < 1
+    if before != NULL and op.kind < LINEAR:
+        fits = fits and before.op.kind < LINEAR
     if before != NULL:
         fits = fits and op.C * op.inner_H * op.inner_W == before.op.K * before.op.P * before.op.Q
-        fits = fits and (op.inner_W == before.op.Q or op.kind != BLOCK)
-        fits = fits and (op.inner_H == before.op.P or op.kind != BLOCK)
-        if op.kind == BLOCK:
+        fits = fits and (op.inner_W == before.op.Q or op.kind >= LINEAR)
+        fits = fits and (op.inner_H == before.op.P or op.kind >= LINEAR)
+        if op.kind < LINEAR:
             before.out_H, before.out_W = op.H, op.W
             before.out_top, before.out_left = op.top, op.left
     if not fits:
@@ -292,7 +298,10 @@ cdef class Work:
         PyMem_Free(self.memory)
 
     cdef void enter(self, Job* job) noexcept:
-        """Tell a job its network, and where to work."""
+        """Tell a job its network, which drops nothing, and where to work."""
+        cdef Py_ssize_t i
+        for i in range(self.net.n_operations):
+            self.net.operations[i].drops = False
         memset(job, 0, sizeof(Job))
         job.net = &self.net
         job.n_run = job.net.n_operations
@@ -306,6 +315,19 @@ cdef class Work:
             self.plan.kernels.prepare(&self.net, self.flat, self.tables)
             self.has_tables = True
         self.plan.kernels.divide(job)
+
+    cdef int enter_keys(self, const uint64_t[::1] keys) except -1:
+        """Tell the network the key of each dropout; None: nothing is dropped."""
+        cdef Prepared* op
+        cdef Py_ssize_t i
+        if keys is not None and keys.shape[0] != self.plan.n_dropouts:
+            raise ValueError(f"{self.plan.n_dropouts} dropouts, {keys.shape[0]} keys")
+        for i in range(self.net.n_operations):
+            op = &self.net.operations[i]
+            op.drops = keys is not None and op.op.dropout >= 0
+            if op.drops:
+                op.key = keys[op.op.dropout]
+        return 0
 
     cdef int enter_gradient(self, Job* job, gradient) except -1:
         """Tell a job where its gradient is to go."""

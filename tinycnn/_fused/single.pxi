@@ -90,9 +90,9 @@ cdef inline void windows_pool(
         for w in range(window_vectors(block)):
             for f in range(FILTERS):
                 for i in range(4):
-                    sums[4 * f + i] = splat((<const real*> block.biases)[k + f])
+                    sums[4 * f + i] = splat((<const real*> block.filters.biases)[k + f])
             windows_tile(
-                FILTERS, block, x + w * LANES, <const real*> block.filters + k * block.T, sums
+                FILTERS, block, x + w * LANES, <const real*> block.filters.tiles + k * block.T, sums
             )
             for f in range(<int> min(<Py_ssize_t> FILTERS, pooled.shape[0] - k)):
                 pool_tile(careful, sums + 4 * f, <vec*> &pooled[k + f, w * LANES], &winner)
@@ -113,7 +113,7 @@ cdef void windows_winograd(
     """x, in phases -> pooled (K, windows); see `winograd_forward`."""
     cdef Py_ssize_t C = block.op.C, K = pooled.shape[0], n_vectors = window_vectors(block)
     cdef Py_ssize_t w = 0, c, tile
-    cdef real[:, :, :, ::1] u = view4(block.u, tiles_of(4, K), PLANES, C, 4)
+    cdef real[:, :, :, ::1] u = view4(block.filters.u, tiles_of(4, K), PLANES, C, 4)
     cdef const real* seen
     cdef int n, i, f
     cdef vec winner
@@ -129,7 +129,7 @@ cdef void windows_winograd(
                     pixels[f] = (<const loose*> (seen + block.seen[f]))[0]
                 pixels_tile(pixels, 4, v + c * n + i, C * n)
         for tile in range(u.shape[0]):
-            products(n, u, tile, <const real*> block.biases + 4 * tile, v, m)
+            products(n, u, tile, <const real*> block.filters.biases + 4 * tile, v, m)
             for f in range(<int> min(<Py_ssize_t> 4, K - 4 * tile)):
                 for i in range(n):
                     outputs_tile(m + f * n + i, 4 * n, out)
@@ -174,8 +174,8 @@ cdef void block_single(const Prepared* block, Slot* slot) noexcept nogil:
     """The operation BLOCK, of one image."""
     cdef const real* x = <const real*> slot.single[block.index]
     cdef real[:, ::1] pooled = view2(slot.pooled, block.op.K, window_vectors(block) * LANES)
-    cdef bint careful = may_overflow(block, &slot.bound)
-    if careful or not by_winograd(block):
+    cdef bint careful = may_overflow(&block.filters, &slot.bound)
+    if careful or not by_winograd(&block.op):
         windows_direct(careful, block, x, pooled)
     else:
         windows_winograd(block, x, <vec*> slot.planes, pooled)
@@ -208,12 +208,12 @@ cdef void linear_single(const Prepared* linear, Slot* slot) noexcept nogil:
     """The operation LINEAR, of one image: outputs are the lanes."""
     cdef Py_ssize_t M = linear.op.K, F = linear.T, tile, m, f, length = F // pieces_of(F)
     cdef const real* x = <const real*> slot.single[linear.index]
-    cdef const real* w = <const real*> linear.filters
+    cdef const real* w = <const real*> linear.filters.tiles
     cdef real[::1] out = view1(slot.single[linear.index + 1], M)
     cdef vec total[OUTPUTS]
     for tile in range(tiles_of(OUTPUTS, M)):
         m = tile * OUTPUTS
-        memcpy(total, <const real*> linear.biases + m, OUTPUTS * sizeof(real))
+        memcpy(total, <const real*> linear.filters.biases + m, OUTPUTS * sizeof(real))
         f = 0
         while f < length * pieces_of(F):
             pieces_tile(PIECES, x + f, length, w + f * OUTPUTS, total)

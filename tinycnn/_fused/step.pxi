@@ -92,18 +92,20 @@ cdef void load_lane_block(
 
 
 cdef void lane_block_forward(
-    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, Py_ssize_t b
+    Job* job, Slot* slot, Py_ssize_t count, Py_ssize_t b
 ) noexcept nogil:
-    """From count images, the first one on, to the outputs, as lane block b of its group."""
+    """From count images, from the slot's place on, to the outputs, as lane block b of its group."""
     cdef const Prepared* op
     cdef Py_ssize_t i
     for i in range(job.n_run):
         op = &job.net.operations[i]
         if has_border(&op.op):
             clear_border(&op.op, <real*> input_of(slot, i, b))
-    load_lane_block(job, slot, first, count, <real*> input_of(slot, 0, b))
+    load_lane_block(job, slot, slot.place, count, <real*> input_of(slot, 0, b))
     for i in range(job.n_run):
         op = &job.net.operations[i]
+        if op.drops:
+            drop_inputs(op, slot, b)
         operations[op.op.kind].forward(op, slot, b)
 
 
@@ -150,23 +152,23 @@ cdef double group_gradient(
     cdef double loss = 0
     for i in range(n):
         op = &job.net.operations[i]
-        if op.op.kind == BLOCK:
+        if not is_linear(&op.op):
             fill_zero(<real*> slot.dw[i], dweight_size(op))
-            fill_zero(<real*> slot.dbias[i], padded_filters(op) * L)
+            fill_zero(<real*> slot.dbias[i], padded_filters(&op.op) * L)
     if job.kept != NULL:
         lay_out_kept(job.net, slot, job.kept + first * job.kept_bytes)
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
+        slot.place = job.first + start
         dlogits = <real*> gradient_of(slot, n, b)
         if job.kept != NULL:
             read_dlogits(job, <const real*> job.dlogits, start, count, dlogits)
         else:
-            start += job.first
-            lane_block_forward(job, slot, start, count, b)
+            lane_block_forward(job, slot, count, b)
             loss += cross_entropy(
                 &job.loss, view2(dlogits, job.net.operations[n - 1].op.K, LANES), job.images.order,
-                start, count
+                slot.place, count
             )
         lane_block_backward(job, slot, b)
     for i in range(n):
@@ -189,7 +191,7 @@ cdef void chunk_gradient(
     lay_out_slot(job.net, &slot, job.slots + slot_number * job.slot_bytes, True)
     if job.kept == NULL:
         # The logits become their gradients where they stand.
-        slot.d[last], slot.d_step[last] = slot.x[last], slot.x_step[last]
+        slot.d[last] = slot.x[last]
     out += chunk * n
     gradient = out if last_group == first_group + 1 else <real*> slot.gradient
     total = <double*> slot.total
@@ -279,17 +281,21 @@ cdef void group_forward(
     cdef Py_ssize_t L = LANES, first = first_lane_block(job, group)
     cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, start, count, i
     cdef Py_ssize_t width = input_bytes(job.net, job.n_run) // VECTOR_BYTES
+    cdef bint singly = job.kept == NULL
+    for i in range(job.n_run):
+        singly = singly and operations[job.net.operations[i].op.kind].single != NULL
     lay_out_slot(job.net, &slot, job.slots + slot_number * job.slot_bytes, False)
     if job.kept != NULL:
         lay_out_kept(job.net, &slot, job.kept + first * job.kept_bytes)
     for b in range(n_lane_blocks):
         start = (first + b) * L
         count = min(L, job.count - start)
-        if job.kept == NULL and count <= FEW_IMAGES:
+        if singly and count <= FEW_IMAGES:
             for i in range(start, start + count):
                 image_forward(job, &slot, i, out + i * width)
             continue
-        lane_block_forward(job, &slot, job.first + start, count, b)
+        slot.place = job.first + start
+        lane_block_forward(job, &slot, count, b)
         write_outputs(
             job, <const real*> input_of(&slot, job.n_run, b), start, count, out
         )

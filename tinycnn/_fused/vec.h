@@ -48,35 +48,25 @@ TINY vec splat(REAL x) { return x - (vec) {0}; }
 
 /* Lane by lane, yes where the comparison holds, else no. One or two instructions on x86, of which
    gcc would make three. */
+#if TINYCNN_DOUBLE
+#define OF_TYPE(intrinsic, rest) intrinsic##pd##rest
+#else
+#define OF_TYPE(intrinsic, rest) intrinsic##ps##rest
+#endif
 #if defined(__AVX512F__) && TINYCNN_VECTOR_BYTES == 64
 #include <immintrin.h>
-#if TINYCNN_DOUBLE
 #define WHERE(a, b, how, op) \
-    _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, how), no, yes)
-#define LARGER _mm512_max_pd
-#else
-#define WHERE(a, b, how, op) \
-    _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, how), no, yes)
-#define LARGER _mm512_max_ps
-#endif
+    OF_TYPE(_mm512_mask_blend_, )(OF_TYPE(_mm512_cmp_, _mask)(a, b, how), no, yes)
+#define LARGER OF_TYPE(_mm512_max_, )
 #elif defined(__AVX__) && TINYCNN_VECTOR_BYTES == 32
 #include <immintrin.h>
-#if TINYCNN_DOUBLE
-#define WHERE(a, b, how, op) _mm256_blendv_pd(no, yes, (vec) (op))
-#define LARGER _mm256_max_pd
-#else
-#define WHERE(a, b, how, op) _mm256_blendv_ps(no, yes, (vec) (op))
-#define LARGER _mm256_max_ps
-#endif
+#define WHERE(a, b, how, op) OF_TYPE(_mm256_blendv_, )(no, yes, (vec) (op))
+#define LARGER OF_TYPE(_mm256_max_, )
 #else
 #define WHERE(a, b, how, op) (vec) (((mask) yes & (op)) | ((mask) no & ~(op)))
 #if defined(__SSE2__)
 #include <emmintrin.h>
-#if TINYCNN_DOUBLE
-#define LARGER _mm_max_pd
-#else
-#define LARGER _mm_max_ps
-#endif
+#define LARGER OF_TYPE(_mm_max_, )
 #endif
 #endif
 TINY vec where_greater(vec a, vec b, vec yes, vec no) { return WHERE(a, b, _CMP_GT_OQ, a > b); }
@@ -173,6 +163,29 @@ TINY void transpose(vec *a)
 #else
     UNROLL for (int i = 0; i < LANES; i++) a[i] = b[i];
 #endif
+}
+
+/* Random words of 32 bits, one a lane: `layers.py` has the same in NumPy. */
+#define WORD(x) ((x) & 0xffffffff)
+#define GOLDEN 0x9e3779b9u
+
+/* Those of images first, first + 1, ... in one half of a key. */
+TINY bits image_words(unsigned half, unsigned first)
+{
+    bits z;
+    UNROLL for (int l = 0; l < LANES; l++) z[l] = half + (first + l) * GOLDEN;
+    z = WORD((z ^ z >> 16) * 0x85ebca6b);
+    z = WORD((z ^ z >> 13) * 0xc2b2ae35);
+    return z ^ z >> 16;
+}
+
+/* Lane by lane, `kept`, or 0 for a share of threshold / 2^31 of all units. */
+TINY vec kept_or_0(bits low, bits high, unsigned unit, WHOLE threshold, REAL kept)
+{
+    bits z = WORD(low + unit * GOLDEN);
+    z = WORD((z ^ z >> 16) * 0x85ebca6b);
+    z = WORD((WORD(z + high) ^ WORD(z + high) >> 13) * 0xc2b2ae35);
+    return (vec) (((mask) ((z ^ z >> 16) >> 1) >= threshold) & (mask) splat(kept));
 }
 
 /* Byte number i of each lane, as a number. */

@@ -22,6 +22,7 @@ cdef extern from "_fused/vec.h":
     ctypedef float loose
     ctypedef int whole  # as large as real
     ctypedef int wholes  # a vector of them
+    ctypedef unsigned int bits  # likewise
     enum: VECTOR_BYTES "TINYCNN_VECTOR_BYTES"
     enum: LANES
     enum: MANY_REGISTERS
@@ -36,6 +37,10 @@ cdef extern from "_fused/vec.h":
     void lane_sums(vec* a) noexcept nogil
     void transpose(vec* a) noexcept nogil
     vec byte_of(vec a, int i) noexcept nogil
+    bits image_words(uint32_t half, uint32_t first) noexcept nogil
+    vec kept_or_0(
+        bits low, bits high, uint32_t unit, whole threshold, real kept
+    ) noexcept nogil
 
 
 cdef extern from "_fused/views.h":
@@ -45,10 +50,10 @@ cdef extern from "_fused/views.h":
     real[:, :, :, ::1] view4(
         const void* p, Py_ssize_t a, Py_ssize_t b, Py_ssize_t c, Py_ssize_t d
     ) noexcept nogil
-    int64_t[::1] offsets(const void* p, Py_ssize_t a) noexcept nogil
     real[:, :, :, ::1] inside(
-        const void* p, Py_ssize_t C, Py_ssize_t h, Py_ssize_t w, Py_ssize_t H, Py_ssize_t W
+        real[:, :, :, ::1] maps, Py_ssize_t top, Py_ssize_t left, Py_ssize_t h, Py_ssize_t w
     ) noexcept nogil
+    real[:, :, :, ::1] exchanged(const void* p, Py_ssize_t K, Py_ssize_t C) noexcept nogil
     real[:, :, ::1] lane_blocks(
         const void* p, Py_ssize_t n, Py_ssize_t step, Py_ssize_t F
     ) noexcept nogil

@@ -1,27 +1,26 @@
 /* Typed memoryviews of work space, which no Python object owns: Cython counts no references of None.
    Macros, since Cython defines the struct after its includes. */
-#define WORK_SPACE ((void *) Py_None)
-#define ROW_BYTES TINYCNN_VECTOR_BYTES /* the last axis of all but the flat ones has L values */
-#define view1(p, a) ((__Pyx_memviewslice) {WORK_SPACE, (char *) (p), {(a)}, {sizeof(REAL)}, {-1}})
-#define view2(p, a, b) \
-    ((__Pyx_memviewslice) {WORK_SPACE, (char *) (p), {(a), (b)}, \
-                           {(b) * (Py_ssize_t) sizeof(REAL), sizeof(REAL)}, {-1, -1}})
-#define view3(p, a, b, c) \
-    ((__Pyx_memviewslice) {WORK_SPACE, (char *) (p), {(a), (b), (c)}, \
-                           {(b) * (c) * (Py_ssize_t) sizeof(REAL), \
-                            (c) * (Py_ssize_t) sizeof(REAL), sizeof(REAL)}, {-1, -1, -1}})
+#define LIST(...) {__VA_ARGS__}
+#define ITEM ((Py_ssize_t) sizeof(REAL))
+#define VIEW(p, shape, strides) \
+    ((__Pyx_memviewslice) {(void *) Py_None, (char *) (p), shape, strides, {-1, -1, -1, -1}})
+
+#define view1(p, a) VIEW(p, LIST(a), LIST(ITEM))
+#define view2(p, a, b) VIEW(p, LIST(a, b), LIST((b) * ITEM, ITEM))
+#define view3(p, a, b, c) VIEW(p, LIST(a, b, c), LIST((b) * (c) * ITEM, (c) * ITEM, ITEM))
 #define view4(p, a, b, c, d) \
-    ((__Pyx_memviewslice) {WORK_SPACE, (char *) (p), {(a), (b), (c), (d)}, \
-                           {(b) * (c) * (d) * (Py_ssize_t) sizeof(REAL), \
-                            (c) * (d) * (Py_ssize_t) sizeof(REAL), \
-                            (d) * (Py_ssize_t) sizeof(REAL), sizeof(REAL)}, {-1, -1, -1, -1}})
-#define offsets(p, a) ((__Pyx_memviewslice) {WORK_SPACE, (char *) (p), {(a)}, {8}, {-1}})
-/* (C, h, w, L) inside maps of H x W, from their first value inside on */
-#define inside(p, C, h, w, H, W) \
-    ((__Pyx_memviewslice) {WORK_SPACE, (char *) (p), {(C), (h), (w), LANES}, \
-                           {(H) * (W) * ROW_BYTES, (W) * ROW_BYTES, ROW_BYTES, sizeof(REAL)}, \
-                           {-1, -1, -1, -1}})
-/* (n, F, L) of lane blocks that are some bytes apart */
+    VIEW(p, LIST(a, b, c, d), LIST((b) * (c) * (d) * ITEM, (c) * (d) * ITEM, (d) * ITEM, ITEM))
+
+/* (C, h, w, L) of maps (C, H, W, L), from row `top` and column `left` on */
+#define inside(maps, top, left, h, w) \
+    VIEW((maps).data + (top) * (maps).strides[1] + (left) * (maps).strides[2], \
+         LIST((maps).shape[0], h, w, LANES), \
+         LIST((maps).strides[0], (maps).strides[1], (maps).strides[2], ITEM))
+
+/* filters (K, C, 3, 3) as (C, K, 3, 3) */
+#define exchanged(p, K, C) \
+    VIEW(p, LIST(C, K, 3, 3), LIST(9 * ITEM, 9 * (C) * ITEM, 3 * ITEM, ITEM))
+
+/* (n, F, L) of lane blocks that are `step` bytes apart */
 #define lane_blocks(p, n, step, F) \
-    ((__Pyx_memviewslice) {WORK_SPACE, (char *) (p), {(n), (F), LANES}, \
-                           {(step), ROW_BYTES, sizeof(REAL)}, {-1, -1, -1}})
+    VIEW(p, LIST(n, F, LANES), LIST(step, TINYCNN_VECTOR_BYTES, ITEM))

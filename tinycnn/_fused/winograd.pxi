@@ -29,9 +29,9 @@ cdef inline void spread_filter(
 
 
 cdef void winograd_weights(
-    const real[:, :, :, ::1] weight, real[:, :, :, ::1] u, real[:, :, :, ::1] u_back
+    const real[:, :, :, ::1] weight, real[:, :, :, ::1] u
 ) noexcept nogil:
-    """u (K / 4, 16, C, 4) and u_back (C / 4, 16, K, 4) = G g G' of each filter (C, 3, 3)."""
+    """u (K / 4, 16, C, 4) = G g G' of each filter (C, 3, 3)."""
     cdef Py_ssize_t k, c, i
     cdef real rows[12]
     cdef real planes[PLANES]
@@ -43,7 +43,6 @@ cdef void winograd_weights(
                 spread_filter(&rows[3 * i], 1, &planes[4 * i], 1)
             for i in range(PLANES):
                 u[k // 4, i, c, k % 4] = planes[i]
-                u_back[c // 4, i, k, c % 4] = planes[i]
 
 
 cdef inline void pixel_row(vec a, vec b, vec c, vec d, Py_ssize_t step, vec* out) noexcept nogil:
@@ -132,35 +131,51 @@ cdef void products(
         products_of(1, u, tile, bias, v, m)
 
 
-cdef void winograd_forward(
-    const real[:, :, :, ::1] x, const real[:, :, :, ::1] u, const real[::1] bias, vec* v,
-    real[:, :, :, ::1] pooled, real[:, :, :, ::1] winner
+cdef inline void winograd_windows(
+    bint pooling, const Filters* filters, const real[:, :, :, ::1] x, vec* v,
+    real[:, :, :, ::1] out, real[:, :, :, ::1] winner
 ) noexcept nogil:
-    """x (C, H, W, L) -> pooled and winner (K, P, Q, L); v[16, C, 3] is scratch."""
-    cdef Py_ssize_t C = x.shape[0], K = winner.shape[0], Q = winner.shape[2]
-    cdef Py_ssize_t windows = winner.shape[1] * Q, w = 0, c, k, tile
+    cdef Py_ssize_t C = x.shape[0], K = out.shape[0], w = 0, c, k, tile
+    cdef Py_ssize_t Q = out.shape[2] if pooling else tiles_of(2, out.shape[2])
+    cdef Py_ssize_t windows = (out.shape[1] if pooling else tiles_of(2, out.shape[1])) * Q
+    cdef real[:, :, :, ::1] u = view4(filters.u, tiles_of(4, K), PLANES, C, 4)
+    cdef const real* bias = <const real*> filters.biases
     cdef int n, i, f
     cdef vec m[PLANES * 4 * WINDOWS]
-    cdef vec out[4]
+    cdef vec four[4]
     while w < windows:
         n = windows_from(w, windows)
         for i in range(n):
             for c in range(C):
                 pixels_tile(
-                    <const vec*> &x[c, 2 * ((w + i) // Q), 2 * ((w + i) % Q), 0], x.shape[2],
-                    v + c * n + i, C * n
+                    <const vec*> &x[c, 2 * ((w + i) // Q), 2 * ((w + i) % Q), 0],
+                    x.strides[1] // VECTOR_BYTES, v + c * n + i, C * n
                 )
         for tile in range(u.shape[0]):
-            products(n, u, tile, &bias[4 * tile], v, m)
+            products(n, u, tile, bias + 4 * tile, v, m)
             for f in range(<int> min(<Py_ssize_t> 4, K - 4 * tile)):
                 for i in range(n):
-                    outputs_tile(m + f * n + i, 4 * n, out)
+                    outputs_tile(m + f * n + i, 4 * n, four)
                     k = 4 * tile + f
-                    pool_tile(
-                        False, out, <vec*> &pooled[k, (w + i) // Q, (w + i) % Q, 0],
-                        <vec*> &winner[k, (w + i) // Q, (w + i) % Q, 0]
-                    )
+                    if pooling:
+                        pool_tile(
+                            False, four, <vec*> &out[k, (w + i) // Q, (w + i) % Q, 0],
+                            <vec*> &winner[k, (w + i) // Q, (w + i) % Q, 0]
+                        )
+                    else:
+                        maps_tile(four, filters.least, k, (w + i) // Q, (w + i) % Q, out)
         w += n
+
+
+cdef void winograd_forward(
+    const Filters* filters, const real[:, :, :, ::1] x, vec* v, real[:, :, :, ::1] out,
+    real[:, :, :, ::1] winner
+) noexcept nogil:
+    """As `conv_direct`; v[16, C, 3] is scratch."""
+    if winner.shape[0] > 0:
+        winograd_windows(True, filters, x, v, out, winner)
+    else:
+        winograd_windows(False, filters, x, v, out, winner)
 
 
 cdef inline void gradient_row(vec a, vec b, Py_ssize_t step, vec* out) noexcept nogil:
@@ -240,6 +255,33 @@ cdef void winograd_backward(
         w += n
 
 
-cdef inline bint by_winograd(const Prepared* block) noexcept nogil:
-    """Tell whether a block goes this way: with fewer channels, it is no faster."""
-    return block.op.R == 3 and block.op.S == 3 and block.op.C >= 4
+cdef inline bint by_winograd(const Operation* op) noexcept nogil:
+    """Tell whether a convolution goes this way: with fewer channels, it is no faster."""
+    return op.R == 3 and op.S == 3 and op.C >= 4
+
+
+cdef void convolve(
+    const Filters* filters, bint careful, const real[:, :, :, ::1] x, vec* planes,
+    real[:, :, :, ::1] out, real[:, :, :, ::1] winner
+) noexcept nogil:
+    """x (C, H, W, L) -> pooled values and winners (K, P, Q, L); or outputs, without winners.
+
+    Carefully where values may become infinite or NaN on the way: then they spread as they should.
+    """
+    if careful or filters.u == NULL:
+        conv_direct(filters, careful, x, out, winner)
+    else:
+        winograd_forward(filters, x, planes, out, winner)
+
+
+cdef void fill_filters(
+    const Operation* op, Filters* filters, const real* weight, const real* bias
+) noexcept nogil:
+    """Bring filters (K, C, R, S) into the form in which `convolve` wants them."""
+    filters.least = 0 if op.kind == CONV_RELU else -INFINITY
+    fill_taps(op, filters)
+    fill_tiles(op, filters, weight, bias)
+    if filters.u != NULL:
+        winograd_weights(
+            view4(weight, op.K, op.C, 3, 3), view4(filters.u, tiles_of(4, op.K), PLANES, op.C, 4)
+        )

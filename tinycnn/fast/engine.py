@@ -12,6 +12,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tinycnn._checks import FloatArray
 from tinycnn.architecture import Architecture
@@ -101,10 +102,10 @@ class FastPath:
         n_threads : int, optional
             As many as this process has CPUs by default.
         rng : numpy.random.Generator, optional
-            Not used: no fast operation is random.
+            Given in training: what is dropped depends on it.
         """
         n_images = len(inputs.images)
-        kept = kernels.State(self.plan, flat, n_images)
+        kept = kernels.State(self.plan, flat, n_images, self.draw_dropouts(rng))
         # Class by class: NumPy takes a tenth of the time for their maximum and their sum.
         logits = np.empty((self.plan.n_classes, n_images), self.dtype)
         threads = self._threads(n_threads, n_images)
@@ -150,6 +151,11 @@ class FastPath:
     ) -> FastGradients:
         """Prepare for training: see :class:`FastGradients`."""
         return FastGradients(self, flat, n_threads, label_smoothing)
+
+    def draw_dropouts(self, rng: np.random.Generator | None) -> npt.NDArray[np.uint64] | None:
+        """Draw what decides what is dropped; None without rng: nothing is dropped."""
+        numbers = self.architecture.draw_dropouts(rng)
+        return np.array([*numbers.values()], np.uint64) if numbers else None
 
     def _outputs(
         self, compute: Any, width: int, flat: FloatArray, inputs: Inputs, n_threads: int | None
@@ -234,7 +240,8 @@ class FastGradients:
         )
         taken = kernels.Examples(_kernel_images(inputs), labels, order, weights, moves)
         pool = pool_for(self._work.n_threads)
-        return kernels.Batches(pool, self._work, self._flat, taken, self._label_smoothing)
+        dropouts = self._path.draw_dropouts(rng)
+        return kernels.Batches(pool, self._work, self._flat, taken, self._label_smoothing, dropouts)
 
 
 def _kernel_images(inputs: Inputs) -> kernels.Images:

@@ -15,37 +15,42 @@ import numpy.typing as npt
 from tinycnn.architecture import Architecture, Step
 from tinycnn.fast.dispatch import LEVEL, REFERENCE, kernels
 from tinycnn.layer import Shape
-from tinycnn.layers import Conv, Flatten, Layer, Linear, MaxPool, ReLU
+from tinycnn.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU
 
 # Operations, by their numbers in _kernels.pxd.
-BLOCK, LINEAR, LINEAR_RELU = range(3)
+BLOCK, CONV, CONV_RELU, LINEAR, LINEAR_RELU = range(5)
 
 # Layers that follow each other, and the operation that computes them in one; None: nothing has to
-# be done. The longest pattern comes first. Whether ReLU or MaxPool comes first makes no difference,
-# since both keep the order of values; nor for the gradient, which a window whose largest value is
-# not above 0 does not pass on.
+# be done, or only to what the next operation sees. The longest pattern comes first. Whether ReLU or
+# MaxPool comes first makes no difference, since both keep the order of values; nor for the
+# gradient, which a window whose largest value is not above 0 does not pass on.
 PATTERNS: tuple[tuple[tuple[type[Layer], ...], int | None], ...] = (
     ((Conv, ReLU, MaxPool), BLOCK),
     ((Conv, MaxPool, ReLU), BLOCK),
+    ((Conv, ReLU), CONV_RELU),
+    ((Conv,), CONV),
     ((Linear, ReLU), LINEAR_RELU),
     ((Linear,), LINEAR),
     ((Flatten,), None),
+    ((Dropout,), None),
 )
 
 # A row of the table: `Operation` in _kernels.pxd.
 #
 #   kind               number of the operation
-#   C, H, W            what it sees of an image, with its border of zeros
+#   C, H, W            what it sees of an image, with its border of zeros; a conv without pool
+#                      works on windows of 2 x 2 outputs, and has more zeros for an odd number
 #   inner_H, inner_W   what is inside the border,
 #   top, left          and where that begins
 #   K, R, S, P, Q      K filters of R x S taps, P x Q values of each; or K units, else 1
 #   weight_at, bias_at where the parameters begin in the flat vector; -1 for no bias
+#   dropout, rate      number of the Dropout before it, -1 for none, and what share that drops
 OPERATION = np.dtype(
     [
-        (name, np.int64)
+        (name, np.float64 if name == "rate" else np.int64)
         for name in (
             *("kind", "C", "H", "W", "inner_H", "inner_W", "top", "left"),
-            *("K", "R", "S", "P", "Q", "weight_at", "bias_at"),
+            *("K", "R", "S", "P", "Q", "weight_at", "bias_at", "dropout", "rate"),
         )
     ]
 )
@@ -66,6 +71,10 @@ GROUP_BYTES = 16 * 2**20
 
 class NoPlan(ValueError):  # noqa: N818 - it is no error: another path is taken
     """The kernels cannot compute a network; the message says why."""
+
+
+# Where there is no Dropout.
+NO_DROPOUT = (-1, 0.0)
 
 
 class _Place(NamedTuple):
@@ -103,17 +112,23 @@ def make_table(architecture: Architecture) -> npt.NDArray[np.void]:
         As for :func:`make_plan`.
     """
     steps, places = architecture.steps, _places(architecture)
-    rows: list[tuple[int, ...]] = []
+    rows: list[tuple[float, ...]] = []
+    dropout, n_dropouts = NO_DROPOUT, 0
     i = shaped = 0  # shaped: the step whose input has the shape that the next operation sees
     while i < len(steps):
         layers, kind = _longest_pattern(steps, i)
-        first, i = i, i + len(layers)
+        first, i = steps[i], i + len(layers)
+        if isinstance(first.layer, Dropout):
+            if dropout != NO_DROPOUT:
+                raise NoPlan(f"no fast operation for two Dropouts in a row, at {first.name}")
+            dropout, n_dropouts = (n_dropouts, first.layer.rate), n_dropouts + 1
         if kind is not None:
-            sizes = _sizes(steps[shaped].input_shape, steps[first].layer)
-            filters = _filters(steps[first].layer, steps[i - 1].output_shape)
-            rows.append((kind, *sizes, *filters, *places[steps[first].name]))
-            shaped = i
-    if not rows or rows[-1][0] != LINEAR:
+            filters = _filters(first.layer, steps[i - 1].output_shape)
+            odd = (filters[-2] % 2, filters[-1] % 2) if kind in (CONV, CONV_RELU) else (0, 0)
+            sizes = _sizes(steps[shaped].input_shape, first.layer, odd)
+            rows.append((kind, *sizes, *filters, *places[first.name], *dropout))
+            dropout, shaped = NO_DROPOUT, i
+    if not rows or rows[-1][0] != LINEAR or dropout != NO_DROPOUT:
         last = steps[-1]
         raise NoPlan(f"no fast operation for {type(last.layer).__name__} at {last.name}, the end")
     table = np.array(rows, OPERATION)
@@ -137,19 +152,19 @@ def _longest_pattern(steps: tuple[Step, ...], i: int) -> tuple[tuple[type[Layer]
     for layers, kind in PATTERNS:
         if kinds[: len(layers)] == layers:
             return layers, kind
-    step = steps[i]
-    longer = [layers for layers, _ in PATTERNS if layers[0] is kinds[0]]
-    missing = f" without {' and '.join(kind.__name__ for kind in longer[0][1:])}" if longer else ""
-    raise NoPlan(f"no fast operation for {kinds[0].__name__} at {step.name}{missing}")
+    raise NoPlan(f"no fast operation for {kinds[0].__name__} at {steps[i].name}")
 
 
-def _sizes(input_shape: Shape, layer: Layer) -> tuple[int, ...]:
-    """Return C, H, W, inner_H, inner_W, top and left of an operation that begins with a layer."""
+def _sizes(input_shape: Shape, layer: Layer, odd: tuple[int, int]) -> tuple[int, ...]:
+    """Return C, H, W, inner_H, inner_W, top and left of an operation that begins with a layer.
+
+    odd: rows and columns of zeros that are added below and to the right.
+    """
     C, H, W = (*input_shape, 1, 1)[:3]
     if not isinstance(layer, Conv):
         return C, H, W, H, W, 0, 0
     (top, bottom), (left, right) = layer.border
-    return C, H + top + bottom, W + left + right, H, W, top, left
+    return C, H + top + bottom + odd[0], W + left + right + odd[1], H, W, top, left
 
 
 def _filters(layer: Layer, output_shape: Shape) -> tuple[int, ...]:

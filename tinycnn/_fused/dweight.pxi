@@ -1,10 +1,11 @@
-"""The gradient of the filters of the first block, whose input has few channels.
+"""The gradient of filters with images as lanes: of the first block, and wherever there is no pool.
 
 A window's gradient goes to its winner, and nowhere if ReLU closed it. One row of windows at a time,
 for 4 filters, it is spread over four rows, one for each position of a window, with zeros where
-another position won. From there everything is multiply and add. With 32 registers, for 3x3 kernels
-and those with five columns, it is the other way round: what the winner saw is selected from the
-window's pixels. A tap's gradient is summed lane by lane, the lanes when a group is through.
+another position won; without a pool, each output's gradient goes to its place. From there
+everything is multiply and add. With 32 registers, for 3x3 kernels and those with five columns, a
+first block has it the other way round: what the winner saw is selected from the window's pixels. A
+tap's gradient is summed lane by lane, the lanes when a group is through.
 """
 
 
@@ -25,6 +26,25 @@ cdef inline void spread_row(
         for i in range(4):
             rows[i * Q + q] = where_equal(place, splat(i), value, splat(0))
     dbias[0] += total
+
+
+cdef inline void dense_row(
+    bint relu, const vec* out, vec* d, Py_ssize_t Q, vec* even, vec* odd, vec* dbias
+) noexcept nogil:
+    """d[Q] = 0 where ReLU stopped the output; even and odd columns apart; dbias += all of it."""
+    cdef Py_ssize_t q
+    cdef vec total = splat(0)
+    for q in range(Q):
+        if relu:
+            d[q] = where_greater(out[q], splat(0), d[q], splat(0))
+        total += d[q]
+    dbias[0] += total
+    for q in range(Q // 2):
+        even[q] = d[2 * q]
+        odd[q] = d[2 * q + 1]
+    if Q % 2:
+        even[Q // 2] = d[Q - 1]
+        odd[Q // 2] = splat(0)
 
 
 cdef inline void close_row(
@@ -96,9 +116,11 @@ cdef inline void select_tile(
 
 
 cdef inline void spread_taps(
-    int F, const Prepared* block, const vec* x, const vec* rows, real[:, :, ::1] dw, Py_ssize_t k
+    int F, const Prepared* block, const vec* x, const real[:, :, :, ::1] rows,
+    real[:, :, ::1] dw, Py_ssize_t k
 ) noexcept nogil:
     """dw[k : k + F] += the gradients of all taps from one row of windows."""
+    cdef const vec* d = <const vec*> &rows[0, 0, 0, 0]
     cdef int f, i
     cdef Py_ssize_t t = 0
     cdef vec sums[12]
@@ -106,46 +128,76 @@ cdef inline void spread_taps(
         for f in range(F):
             for i in range(3):
                 sums[3 * f + i] = (<vec*> &dw[k + f, t + i, 0])[0]
-        spread_tile(F, x, block.op.W, block.tap + t, rows, block.op.Q, sums)
+        spread_tile(F, x, block.op.W, block.filters.tap + t, d, rows.shape[2], sums)
         for f in range(F):
             for i in range(3):
                 (<vec*> &dw[k + f, t + i, 0])[0] = sums[3 * f + i]
         t += 3
 
 
-cdef void first_by_spreading(
-    const Prepared* block, const Source* dout, const real[:, :, :, ::1] x,
-    const real[:, :, :, ::1] winner, real[:, :, :, ::1] rows, real[:, :, ::1] dw,
-    real[:, ::1] dbias
+cdef inline real[:, :, ::1] dw_of(const Prepared* conv, const Slot* slot) noexcept nogil:
+    """(K, T, L), both rounded up."""
+    return view3(slot.dw[conv.index], padded_filters(&conv.op), padded_taps(&conv.op), LANES)
+
+
+cdef inline void gradient_rows(
+    const Prepared* conv, const Slot* slot, Py_ssize_t b, Py_ssize_t k, Py_ssize_t p,
+    real[:, :, :, ::1] d, real[:, :, :, ::1] rows
 ) noexcept nogil:
-    """dw (K, T, L), dbias (K, L) += the gradients of one lane block; K and T are rounded up."""
-    cdef Py_ssize_t K = winner.shape[0], Q = winner.shape[2], p, k, f, tile
-    for p in range(winner.shape[1]):
-        for tile in range(tiles_of(4, K)):
+    """rows[k % 4, 4 positions, Q] = the gradient of row p of windows of filter k; dbias += it."""
+    cdef const Operation* op = &conv.op
+    cdef real[:, :, :, ::1] out = outputs(conv, slot, b)
+    cdef real[:, :, :, ::1] winner = winners(conv, slot, b)
+    cdef vec* dbias = <vec*> slot.dbias[conv.index] + k
+    cdef vec* row = <vec*> &rows[k % 4, 0, 0, 0]
+    cdef Py_ssize_t h
+    if op.kind == BLOCK:
+        read_gradient(slot, op, k, p, 1, row)
+        spread_row(<const vec*> &winner[k, p, 0, 0], row, op.Q, row, dbias)
+        return
+    for h in range(2 * p, min(2 * p + 2, op.P)):
+        read_gradient(slot, op, k, h, 1, <vec*> &d[k, h, 0, 0])
+        dense_row(
+            op.kind == CONV_RELU, <const vec*> &out[k, h, 0, 0], <vec*> &d[k, h, 0, 0], op.Q,
+            <vec*> &rows[k % 4, h % 2 * 2, 0, 0], <vec*> &rows[k % 4, h % 2 * 2 + 1, 0, 0], dbias
+        )
+    if 2 * p + 1 == op.P:
+        fill_zero(&rows[k % 4, 2, 0, 0], 2 * rows.shape[2] * LANES)
+
+
+cdef void dweight_by_spreading(
+    const Prepared* conv, const Slot* slot, Py_ssize_t b, real[:, :, :, ::1] d
+) noexcept nogil:
+    """The slot's dw and dbias += the gradients of lane block b.
+
+    Without a pool, d (K, P, Q, L) becomes that of the outputs.
+    """
+    cdef const Operation* op = &conv.op
+    cdef Py_ssize_t windows = 1 if op.kind == BLOCK else 2, p, k, f, tile
+    cdef real[:, :, :, ::1] x = inputs(conv, slot, b)
+    cdef real[:, :, :, ::1] rows = view4(slot.rows, 4, 4, tiles_of(windows, op.Q), LANES)
+    cdef real[:, :, ::1] dw = dw_of(conv, slot)
+    for p in range(tiles_of(windows, op.P)):
+        for tile in range(tiles_of(4, op.K)):
             k = 4 * tile
-            for f in range(min(<Py_ssize_t> 4, K - k)):
-                read_gradient(dout, block, k + f, p, 1, <vec*> &rows[f, 0, 0, 0])
-                spread_row(
-                    <const vec*> &winner[k + f, p, 0, 0], <const vec*> &rows[f, 0, 0, 0], Q,
-                    <vec*> &rows[f, 0, 0, 0], <vec*> &dbias[k + f, 0]
-                )
-            if K - k > 2:
-                spread_taps(
-                    4, block, <const vec*> &x[0, 2 * p, 0, 0], <const vec*> &rows[0, 0, 0, 0], dw, k
-                )
+            for f in range(min(<Py_ssize_t> 4, op.K - k)):
+                gradient_rows(conv, slot, b, k + f, p, d, rows)
+            if op.K - k > 2:
+                spread_taps(4, conv, <const vec*> &x[0, 2 * p, 0, 0], rows, dw, k)
             else:
-                spread_taps(
-                    2, block, <const vec*> &x[0, 2 * p, 0, 0], <const vec*> &rows[0, 0, 0, 0], dw, k
-                )
+                spread_taps(2, conv, <const vec*> &x[0, 2 * p, 0, 0], rows, dw, k)
 
 
-cdef void first_by_selecting(
-    const Prepared* block, const Source* dout, const real[:, :, :, ::1] x,
-    const real[:, :, :, ::1] winner, real[:, :, :, ::1] rows, real[:, :, ::1] dw,
-    real[:, ::1] dbias
+cdef void dweight_by_selecting(
+    const Prepared* block, const Slot* slot, Py_ssize_t b
 ) noexcept nogil:
-    """The same for kernels of 3x3, or with 5 columns, and 32 registers."""
-    cdef Py_ssize_t K = winner.shape[0], Q = winner.shape[2], R = block.op.R, p, k, f, c, r, first
+    """The same for a first block with kernels of 3x3, or with 5 columns, and 32 registers."""
+    cdef Py_ssize_t K = block.op.K, Q = block.op.Q, R = block.op.R, p, k, c, r, first
+    cdef real[:, :, :, ::1] x = inputs(block, slot, b)
+    cdef real[:, :, :, ::1] winner = winners(block, slot, b)
+    cdef real[:, :, :, ::1] rows = view4(slot.rows, 4, 4, Q, LANES)
+    cdef real[:, :, ::1] dw = dw_of(block, slot)
+    cdef real[:, ::1] dbias = view2(slot.dbias[0], K, LANES)
     cdef const vec* places
     cdef vec* row
     for p in range(winner.shape[1]):
@@ -153,7 +205,7 @@ cdef void first_by_selecting(
             # All their rows first: while the weights and winners of one come from the second-level
             # cache, those of the next are asked for.
             for k in range(16 * first, min(16 * first + 16, K)):
-                read_gradient(dout, block, k, p, 1, <vec*> &rows[k % 16 // 4, k % 4, 0, 0])
+                read_gradient(slot, &block.op, k, p, 1, <vec*> &rows[k % 16 // 4, k % 4, 0, 0])
             for k in range(16 * first, min(16 * first + 16, K)):
                 row = <vec*> &rows[k % 16 // 4, k % 4, 0, 0]
                 places = <const vec*> &winner[k, p, 0, 0]
@@ -174,22 +226,15 @@ cdef void first_by_selecting(
 
 cdef void first_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
     """The operation BLOCK backward, where it is the first one: its dx has no use."""
-    cdef const Operation* op = &block.op
-    cdef bint selecting = op.S == 5 or (op.S == 3 and op.R == 3)
-    cdef real[:, :, :, ::1] x = view4(input_of(slot, 0, b), op.C, op.H, op.W, LANES)
-    cdef real[:, :, :, ::1] winner = view4(winner_of(slot, 0, b), op.K, op.P, op.Q, LANES)
-    cdef real[:, :, :, ::1] rows = view4(slot.rows, 4, 4, op.Q, LANES)
-    cdef real[:, :, ::1] dw = view3(slot.dw[0], padded_filters(block), padded_taps(block), LANES)
-    cdef real[:, ::1] dbias = view2(slot.dbias[0], op.K, LANES)
-    if MANY_REGISTERS and selecting:
-        first_by_selecting(block, &slot.dout, x, winner, rows, dw, dbias)
+    if MANY_REGISTERS and (block.op.S == 5 or (block.op.S == 3 and block.op.R == 3)):
+        dweight_by_selecting(block, slot, b)
     else:
-        first_by_spreading(block, &slot.dout, x, winner, rows, dw, dbias)
+        dweight_by_spreading(block, slot, b, view4(NULL, 0, 0, 0, LANES))
 
 
 cdef void add_up_taps(const Prepared* block, const Slot* slot, real* dweight) noexcept nogil:
     """dweight (K, T) = the sums over the lanes of dw (K, T, L), whose T is rounded up."""
-    cdef const vec* dw = <const vec*> slot.dw[0]
+    cdef const vec* dw = <const vec*> slot.dw[block.index]
     cdef Py_ssize_t k
     for k in range(block.op.K):
-        sum_rows(dw + k * padded_taps(block), block.T, dweight + k * block.T)
+        sum_rows(dw + k * padded_taps(&block.op), block.T, dweight + k * block.T)
