@@ -13,11 +13,49 @@ from conftest import small_net
 
 import tinycnn
 from tinycnn.fast import engine, threads
+from tinycnn.training import contract
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (600, 1, 12, 12), dtype=np.uint8)
 LABELS = np.arange(600) % 10
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+def test_a_map_in_order_goes_ahead_by_a_few():
+    begun = []
+
+    def square(i):
+        begun.append(i)
+        return i * i
+
+    for n_threads in (1, 2, 5):
+        begun.clear()
+        results = threads.map_in_order(square, iter(range(20)), n_threads)
+        taken = [next(results) for _ in range(7)]
+        assert taken == [i * i for i in range(7)]
+        time.sleep(0.01)
+        assert len(begun) <= 7 + n_threads
+        assert taken + list(results) == [i * i for i in range(20)]
+
+
+def test_an_error_in_a_map_in_order_is_raised_where_it_is_taken():
+    results = threads.map_in_order(lambda i: 1 // (2 - i), range(9), 3)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+def test_train_has_the_same_bits_for_any_number_of_threads(monkeypatch, n_threads):
+    rng = np.random.default_rng(0)
+    x = rng.random((9000, 1, 7, 8)).astype(np.float32)
+    arguments = (x, np.arange(9000) % 3, rng.normal(size=(5, 1, 2, 3)), rng.normal(size=(45, 3)))
+
+    def trained(n):
+        monkeypatch.setattr(contract, "resolve_threads", lambda _: n)
+        return tinycnn.train(*arguments, 0.1, 2).tobytes()
+
+    assert trained(n_threads) == trained(1)
 
 
 def new_net():

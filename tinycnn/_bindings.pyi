@@ -37,6 +37,10 @@ def plane_moments(
 ) -> None: ...
 
 @final
+class Memory:
+    def __new__(cls, n_bytes: int, /) -> Self: ...
+
+@final
 class Plan:
     @property
     def item(self) -> int: ...

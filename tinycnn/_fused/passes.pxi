@@ -53,7 +53,7 @@ cdef class State:
     cdef const uint64_t[::1] keys
     cdef Py_ssize_t n_images
     cdef bint filled
-    cdef char* memory
+    cdef Memory memory
     cdef char* flat
     cdef char* kept
     cdef readonly Py_ssize_t nbytes
@@ -68,21 +68,21 @@ cdef class State:
             raise ValueError(f"a state of {n_images} images")
         self.plan, self.n_images, self.keys, self.filled = plan, n_images, keys, False
         self.nbytes = ALIGNMENT + flat_bytes + lane_blocks * plan.kept_bytes
-        self.memory = plan.take_memory(&self.nbytes)
-        if self.memory == NULL:
+        try:
+            self.memory = plan.take_memory(self.nbytes)
+        except MemoryError as error:
             raise MemoryError(
                 f"{n_images} images need {self.nbytes} bytes until the backward pass; take fewer "
                 "at a time"
-            )
-        self.flat = first_aligned(self.memory)
+            ) from error
+        self.flat = first_aligned(self.memory.start)
         self.kept = self.flat + flat_bytes
         memcpy(self.flat, parameters, plan.n_parameters * plan.item)
 
     def __dealloc__(self):
-        if self.plan is None:  # cleared before, in a cycle of garbage
-            PyMem_Free(self.memory)
-        elif self.memory != NULL:
-            self.plan.give_memory(self.memory, self.nbytes)
+        # Either may have been cleared before, in a cycle of garbage.
+        if self.plan is not None and self.memory is not None:
+            self.plan.give_memory(self.memory)
 
     cdef int enter(self, Work work, Job* job) except -1:
         """Tell a job where everything is."""

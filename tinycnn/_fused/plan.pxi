@@ -5,6 +5,22 @@ Included in ``_bindings.pyx``.
 
 
 @final
+cdef class Memory:
+    """Bytes that nobody has written to."""
+
+    cdef char* start
+    cdef Py_ssize_t n_bytes
+
+    def __cinit__(self, Py_ssize_t n_bytes, /):
+        self.start, self.n_bytes = <char*> PyMem_Malloc(n_bytes), n_bytes
+        if self.start == NULL:
+            raise MemoryError(f"no {n_bytes} bytes of memory")
+
+    def __dealloc__(self):
+        PyMem_Free(self.start)
+
+
+@final
 cdef class Plan:
     """Operations, and the memory that they take.
 
@@ -28,11 +44,9 @@ cdef class Plan:
     cdef const Kernels* kernels
     cdef Network net
     cdef Needs needs
-    # The memory of the last state that is no longer used, and a lock for whoever takes or gives it:
-    # fresh memory costs as much as a forward pass, since the system hands it out page by page.
-    cdef PyThread_type_lock spare_lock
-    cdef char* spare
-    cdef Py_ssize_t spare_bytes
+    # The memory of states that are no longer used: fresh memory costs as much as a forward pass,
+    # since the system hands it out page by page.
+    cdef list spare
     cdef readonly Py_ssize_t item, lanes, n_parameters, n_classes, n_features, n_dropouts
     cdef readonly Py_ssize_t group_images, kept_bytes
 
@@ -61,35 +75,22 @@ cdef class Plan:
         self.n_classes, self.n_features = rows[n - 1].K, net.operations[n - 1].T
         self.kernels.memory_needs(net, &self.needs)
         self.kept_bytes = self.needs.kept
-        self.spare = NULL
-        self.spare_bytes = 0
-        self.spare_lock = PyThread_allocate_lock()
+        self.spare = []
 
-    def __dealloc__(self):
-        PyMem_Free(self.spare)
-        if self.spare_lock != NULL:
-            PyThread_free_lock(self.spare_lock)
+    cdef Memory take_memory(self, Py_ssize_t n_bytes):
+        """Return at least so many bytes of memory."""
+        cdef Memory memory
+        try:
+            memory = self.spare.pop()
+        except IndexError:
+            return Memory(n_bytes)
+        return memory if memory.n_bytes >= n_bytes else Memory(n_bytes)
 
-    cdef char* take_memory(self, Py_ssize_t* n_bytes) noexcept:
-        """Return so many bytes of memory, or NULL; n_bytes becomes what there is of it."""
-        cdef char* memory = NULL
-        if PyThread_acquire_lock(self.spare_lock, NOWAIT_LOCK):
-            if self.spare_bytes >= n_bytes[0]:
-                memory, n_bytes[0] = self.spare, self.spare_bytes
-                self.spare = NULL
-                self.spare_bytes = 0
-            PyThread_release_lock(self.spare_lock)
-        return <char*> PyMem_Malloc(n_bytes[0]) if memory == NULL else memory
-
-    cdef void give_memory(self, char* memory, Py_ssize_t n_bytes) noexcept:
+    cdef int give_memory(self, Memory memory) except -1:
         """Take memory back; what is kept of it is not much."""
-        cdef char* superfluous = memory
-        if n_bytes <= SPARE_BYTES and PyThread_acquire_lock(self.spare_lock, NOWAIT_LOCK):
-            superfluous = self.spare
-            self.spare = memory
-            self.spare_bytes = n_bytes
-            PyThread_release_lock(self.spare_lock)
-        PyMem_Free(superfluous)
+        if (len(self.spare) + 1) * memory.n_bytes <= SPARE_BYTES:
+            self.spare.append(memory)
+        return 0
 
 
 cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:

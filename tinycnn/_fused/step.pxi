@@ -157,7 +157,9 @@ cdef double group_gradient(
             fill_zero(<real*> slot.dbias[i], padded_filters(&op.op) * L)
     if job.kept != NULL:
         lay_out_kept(job.net, slot, job.kept + first * job.kept_bytes)
-    for b in range(n_lane_blocks):
+    for i in range(n_lane_blocks):
+        # What was kept last is still in the cache.
+        b = i if job.kept == NULL else n_lane_blocks - 1 - i
         start = (first + b) * L
         count = min(L, job.count - start)
         slot.place = job.first + start
@@ -316,6 +318,8 @@ cdef void prepare(Network* net, const void* flat, char* tables) noexcept nogil:
 
 cdef void chunk_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
     cdef Job* job = <Job*> data
+    if job.kept != NULL:  # what was kept last is still in the cache
+        task = job.n_chunks - 1 - task
     chunk_gradient(job, task, slot, <real*> job.out)
 
 

@@ -25,7 +25,7 @@ from tinycnn.inputs import PIXEL_KINDS, Examples, Inputs, private_examples, read
 MAX_CHUNKS = 16
 
 # What `forward` keeps until `backward` of a slab of images.
-SLAB_BYTES = 4 * 2**20
+SLAB_BYTES = 3 * 2**20
 
 
 # Products that a thread sums up in one go, in some tenths of a second: Ctrl-C is seen in between.
@@ -185,8 +185,9 @@ class FastPath:
 
     def _give_back(self, work: kernels.Work) -> None:
         """Keep work space for a later call, if it is not much."""
-        if work.nbytes <= SPARE_BYTES:
-            self._spare[work.training][:] = [work]
+        spare = self._spare[work.training]
+        if (len(spare) + 1) * work.nbytes <= SPARE_BYTES:
+            spare.append(work)
 
     def _whole_groups(self, n_images: int) -> int:
         """Return about so many images, as whole groups, at least one."""

@@ -10,9 +10,16 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from tinycnn._checks import as_count
 from tinycnn.fast.dispatch import kernels
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 # More would each take memory to work in, on machines that have so many CPUs.
 MAX_THREADS = 256
@@ -29,6 +36,27 @@ def _available_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def map_in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], n_threads: int
+) -> Iterator[_Result]:
+    """Yield what a function makes of each item, in their order, computed by threads of Python.
+
+    At most one item a thread, and one more, is under way or waits to be taken. Whoever leaves
+    early waits for those that have begun.
+    """
+    if n_threads == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(n_threads) as threads:
+        ahead: deque[Future[_Result]] = deque()
+        for item in items:
+            ahead.append(threads.submit(function, item))
+            if len(ahead) > n_threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 class _Shared:

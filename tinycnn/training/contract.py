@@ -17,7 +17,7 @@ from tinycnn._checks import (
     require_finite,
     require_ndim,
 )
-from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
+from tinycnn.fast.threads import map_in_order, resolve_threads
 from tinycnn.inputs import Inputs, slabs
 from tinycnn.layers import Conv, Flatten, Linear, MaxPool, ReLU
 from tinycnn.network import CNN
@@ -102,19 +102,46 @@ def summed_gradient(
 ) -> FloatArray:
     """Compute what some of N images add to the gradient of the mean loss, summed in float64.
 
-    The images go through the network some at a time, so that memory does not grow with them.
+    The images go through the network some at a time, so that memory does not grow with them: each
+    thread takes the next ones from the first layer to the last and back, and while it computes a
+    softmax, the others run the kernels.
     """
     path: Any = net.path  # the fast or the readable one: each takes the state that it has made
     scaling = np.ones(1), np.zeros(1)
-    total = np.zeros(net.flat.size)
-    for part in slabs(x, path.slab_images):
+
+    def gradient_of(part: slice) -> FloatArray:
         # conv2d, ReLU, max pool, linear
         inputs = Inputs(_as_floats(x[part]), *scaling)
-        logits, state = path.forward(net.flat, inputs, n_threads)
-        _, cache = cross_entropy_forward(logits, y[part])  # softmax, and the loss: the part's mean
-        dlogits = cross_entropy_backward(len(logits) / N, cache)  # (softmax - one_hot) / N
-        total += path.backward(dlogits, state)
+        logits, state = path.forward(net.flat, inputs, 1)
+        _, dlogits = _softmax_loss(logits, y[part], N)
+        gradient: FloatArray = path.backward(dlogits, state)
+        return gradient
+
+    total, threads = np.zeros(net.flat.size), resolve_threads(n_threads)
+    for gradient in map_in_order(gradient_of, slabs(x, path.slab_images), threads):
+        total += gradient
     return total
+
+
+def _softmax_loss(logits: FloatArray, y: npt.NDArray[Any], N: int) -> tuple[float, FloatArray]:
+    """Compute what some of N images add to the mean loss, and dlogits = (softmax - one_hot) / N.
+
+    A lean :func:`tinycnn.functional.cross_entropy_forward` and ``backward`` in the place of the
+    logits (n, C), which are overwritten: between two passes of the kernels each call of NumPy
+    finds an empty cache.
+    """
+    z = np.ascontiguousarray(logits.T)  # (C, n): as the fast path has them, no copy
+    classes = as_labels("y", y.copy(), len(z)).astype(np.intp)  # they may have changed meanwhile
+    values, correct = z.reshape(-1), classes * len(y) + np.arange(len(y))
+    z -= np.maximum.reduce(z, axis=0)
+    scores = values[correct]
+    np.exp(z, out=z)
+    sums = np.add.reduce(z, axis=0)
+    loss = float(np.add.reduce(np.log(sums) - scores, dtype=np.float64)) / N
+    z /= sums
+    values[correct] -= 1
+    z /= N
+    return loss, z.T
 
 
 def _as_floats(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
