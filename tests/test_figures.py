@@ -7,12 +7,17 @@ such sentence, and not named in ELSEWHERE with its source, fails the test too.
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT))  # last: the benchmarks are no package that is installed
+
+from benchmarks.real_data import row_text  # noqa: E402
+
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = [
     "README.md",
@@ -198,7 +203,15 @@ def results_sentences() -> list[str]:
         f"`MLPClassifier()` {folds[1]:.1f}%, `SVC(gamma=0.001)` {folds[2]:.1f}%)",
         f"of the 10,000 test images of Fashion-MNIST in {fashion[0]:.1f}% ({fashion[1]:.1f}%)",
         *record_sentences(),
+        *real_data_rows(),
     ]
+
+
+def real_data_rows() -> list[str]:
+    """Return the rows of the table on real pictures."""
+    path = RESULTS / "amd-zen4-avx512" / "real-data.json"
+    tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
+    return [row_text(task) for task in tasks.values()]
 
 
 def benchmarks_sentences() -> list[str]:

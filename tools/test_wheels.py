@@ -24,6 +24,7 @@ ABOUT_THE_SOURCE_TREE = (
     "test_benchmarks.py",
     "test_benchmark_checks.py",
     "test_figures.py",
+    "test_real_data.py",
     "test_tools.py",
 )
 
