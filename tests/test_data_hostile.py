@@ -1,5 +1,6 @@
 """Data files that claim, repeat or hide more than they hold: refused at once, in little memory."""
 
+import gzip
 import struct
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
-from tinycnn.data import image_file, load, pixels, read_image
+from tinycnn.data import image_file, load, pixels, read_idx, read_image
 from tinycnn.data.mat import mat_store
 
 LABELS = np.arange(12) % 3
@@ -20,6 +21,16 @@ def refused(path, words):
     with pytest.raises(ValueError, match=words) as caught:
         load(path)
     assert len(str(caught.value)) < 500
+
+
+# --------------------------------------------------------------------------------------------- IDX
+
+
+def test_gzip_that_unpacks_to_more_than_images_do(tmp_path):
+    header = bytes([0, 0, 8, 3]) + struct.pack(">3i", 1000, 1000, 1000)
+    (tmp_path / "a-images.gz").write_bytes(gzip.compress(header + bytes(10**6)))
+    with pytest.raises(ValueError, match=r"claims 1,000,000,000 bytes from .* no images compress"):
+        read_idx(tmp_path / "a-images.gz")
 
 
 # ------------------------------------------------------------------------------------------ MATLAB

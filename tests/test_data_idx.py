@@ -148,7 +148,9 @@ def test_header_of_terabytes_allocates_nothing(tmp_path, pack):
     path = write(tmp_path / "a", pack(header + bytes(1000)))
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="4398046511104 bytes of data, but there are 1000"):
+        with pytest.raises(
+            ValueError, match=r"4398046511104 bytes of data|4,398,046,511,104 bytes"
+        ):
             read_idx(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:

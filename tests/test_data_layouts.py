@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinycnn.data import load, load_image_folder, parts
+from tinycnn.data.file_labels import label_of_name
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -105,6 +107,13 @@ def test_labels_in_the_names_of_files(tmp_path):
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert images.shape == (6, 1, 4, 4)
     assert load(tmp_path / "train", labels_from="name").class_names == ("cat", "dog")
+
+
+def test_a_pattern_of_many_stars_takes_no_longer():
+    start = time.process_time()
+    assert label_of_name("a" * 250, "*a" * 40 + "{label}" + "a*" * 40 + "b") is None
+    assert label_of_name("x_a_b_7.png", "*_*_{label}.png") == "7"
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,19 @@ def is_rule(labels_from: str) -> bool:
 
 
 def _pattern(rule: str) -> str:
+    """Pattern of a rule: label as late and as short as may be.
+
+    Every other star takes the first piece that fits and does not give it back, (?>...), so that a
+    rule of many stars takes no longer than one of few.
+    """
     before, _, after = rule.partition("{label}")
-    parts = [".*".join(re.escape(piece) for piece in side.split("*")) for side in (before, after)]
-    return f"{parts[0]}(?P<label>.+?){parts[1]}"
+    first, *pieces = (re.escape(piece) for piece in before.split("*"))
+    last = f".*{pieces.pop()}" if pieces else ""
+    end, *others = (re.escape(piece) for piece in after.split("*"))
+    if others:
+        end += "".join(f"(?>.*?{piece})" for piece in others[:-1]) + f".*{others[-1]}"
+    start = first + "".join(f"(?>.*?{piece})" for piece in pieces)
+    return f"{start}{last}(?P<label>.+?){end}"
 
 
 def labels_of_names(files: Sequence[Path], rule: str) -> list[str]:

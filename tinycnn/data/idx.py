@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinycnn.files.archive import MAX_RATIO, UNSUSPICIOUS_BYTES
 from tinycnn.files.bounded import Readable, read_bounded, refuse_special
 
 from .gunzip import Gunzip
@@ -75,6 +76,11 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
         header = _read_header(stream, path)
         if file_bytes is not None:
             _check_data_bytes(file_bytes - header.header_bytes, header, path)
+        elif header.data_bytes > max(UNSUSPICIOUS_BYTES, MAX_RATIO * path.stat().st_size):
+            raise ValueError(
+                f"{path} claims {header.data_bytes:,} bytes from {path.stat().st_size:,} in the "
+                "file: no images compress so well; unpack it (gunzip) if it is genuine"
+            )
         data = read_bounded(stream, header.data_bytes)
     _check_data_bytes(len(data), header, path)
     values = np.frombuffer(data, header.dtype).reshape(header.shape)

@@ -1,7 +1,6 @@
 """How much the pages of a Parquet file unpack to: pyarrow allocates what their headers claim.
 
-A page is a header, in Thrift's compact protocol, and data. Formats:
-https://github.com/apache/parquet-format and https://github.com/apache/thrift (compact protocol).
+A page is a header, in Thrift's compact protocol, and data: Apache's parquet-format, PageHeader.
 """
 
 from __future__ import annotations
