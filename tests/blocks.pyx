@@ -76,11 +76,10 @@ cdef class Block:
         cdef int64_t[::1] places = seen
         self.kept = tables(&block.op, &block.filters), u, u_back, frames, seen
         block.u_back, block.frames, block.seen = address(u_back.ravel()), address(frames), &places[0]
-        fill_filters(&block.op, &block.filters, &flat[0], &flat[weight.size])
+        fill_filters(&block.op, &block.filters, &flat[0], &flat[weight.size], NULL)
         fill_frames(block, &flat[0])
         if R == S == 3:  # however few the channels
-            winograd_weights(weight, u)
-            winograd_weights(np.ascontiguousarray(np.moveaxis(weight, 0, 1)), u_back)
+            winograd_weights(weight, u, u_back)
             block.filters.u = address(u.ravel())
         self.pooled, self.winner, self.d = (aligned(K, P, Q, L) for _ in range(3))
         self.rows, self.planes = aligned(4, 4, Q, L), aligned(16, max(C, K), 3, L)
@@ -210,7 +209,7 @@ def maps(real[:, :, :, ::1] x, weight, bias, bint relu, real[:, :, :, ::1] dout)
     kept = tables(&conv.op, &conv.filters), tables(&back, &conv.turned)
     turned_weight = aligned(weight.size)
     conv.turned_weight = address(turned_weight)
-    fill_filters(&conv.op, &conv.filters, &flat[0], &flat[weight.size])
+    fill_filters(&conv.op, &conv.filters, &flat[0], &flat[weight.size], NULL)
     fill_turned(&conv, &flat[0])
     out, dx = aligned(K, conv.op.P, conv.op.Q, L), aligned(C, x.shape[1], x.shape[2], L)
     dw, dbias = aligned(padded_filters(&conv.op), padded_taps(&conv.op), L), aligned(K, L)

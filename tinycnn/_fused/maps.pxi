@@ -29,7 +29,7 @@ cdef void fill_turned(Prepared* conv, const real* weight) noexcept nogil:
         for c in range(C):
             for t in range(taps):
                 out[(c * K + k) * taps + taps - 1 - t] = weight[(k * C + c) * taps + t]
-    fill_filters(&back, &conv.turned, out, NULL)
+    fill_filters(&back, &conv.turned, out, NULL, NULL)
 
 
 cdef void maps_backward(const Prepared* conv, Slot* slot, Py_ssize_t b) noexcept nogil:

@@ -169,6 +169,7 @@ cdef Py_ssize_t lay_out_tables(Network* net, char* memory) noexcept nogil:
             op.filters.biases = take(&end, round_up(op.op.K, OUTPUTS) * item)
             continue
         take_filters(&op.op, &op.filters, &end, item)
+        op.u_back = NULL
         if op.op.kind == BLOCK:
             op.seen = <int64_t*> take(&end, (op.op.R + 1) * (op.op.S + 1) * sizeof(int64_t))
         if i > 0 and op.op.kind != BLOCK:

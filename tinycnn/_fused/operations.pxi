@@ -21,16 +21,13 @@ cdef Steps operations[N_KINDS]
 cdef void conv_prepare(Prepared* conv, const real* flat) noexcept nogil:
     cdef const Operation* op = &conv.op
     cdef const real* weight = flat + op.weight_at
-    fill_filters(op, &conv.filters, weight, flat + op.bias_at if op.bias_at >= 0 else NULL)
+    cdef const real* bias = flat + op.bias_at if op.bias_at >= 0 else NULL
+    fill_filters(op, &conv.filters, weight, bias, conv.u_back)
     if op.kind != BLOCK:
         fill_turned(conv, weight)
         return
     fill_seen(conv)
-    if by_winograd(op):
-        winograd_weights(
-            exchanged(weight, op.K, op.C), view4(conv.u_back, tiles_of(4, op.C), PLANES, op.K, 4)
-        )
-    elif conv.index > 0:
+    if conv.index > 0 and conv.u_back == NULL:
         fill_frames(conv, flat)
 
 

@@ -53,7 +53,6 @@ cdef extern from "_fused/views.h":
     real[:, :, :, ::1] inside(
         real[:, :, :, ::1] maps, Py_ssize_t top, Py_ssize_t left, Py_ssize_t h, Py_ssize_t w
     ) noexcept nogil
-    real[:, :, :, ::1] exchanged(const void* p, Py_ssize_t K, Py_ssize_t C) noexcept nogil
     real[:, :, ::1] lane_blocks(
         const void* p, Py_ssize_t n, Py_ssize_t step, Py_ssize_t F
     ) noexcept nogil

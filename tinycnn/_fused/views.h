@@ -17,10 +17,6 @@
          LIST((maps).shape[0], h, w, LANES), \
          LIST((maps).strides[0], (maps).strides[1], (maps).strides[2], ITEM))
 
-/* filters (K, C, 3, 3) as (C, K, 3, 3) */
-#define exchanged(p, K, C) \
-    VIEW(p, LIST(C, K, 3, 3), LIST(9 * ITEM, 9 * (C) * ITEM, 3 * ITEM, ITEM))
-
 /* (n, F, L) of lane blocks that are `step` bytes apart */
 #define lane_blocks(p, n, step, F) \
     VIEW(p, LIST(n, F, LANES), LIST(step, TINYCNN_VECTOR_BYTES, ITEM))

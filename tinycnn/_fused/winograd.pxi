@@ -29,9 +29,9 @@ cdef inline void spread_filter(
 
 
 cdef void winograd_weights(
-    const real[:, :, :, ::1] weight, real[:, :, :, ::1] u
+    const real[:, :, :, ::1] weight, real[:, :, :, ::1] u, real[:, :, :, ::1] u_back
 ) noexcept nogil:
-    """u (K / 4, 16, C, 4) = G g G' of each filter (C, 3, 3)."""
+    """u (K / 4, 16, C, 4) and, if any, u_back (C / 4, 16, K, 4) = G g G' of each filter."""
     cdef Py_ssize_t k, c, i
     cdef real rows[12]
     cdef real planes[PLANES]
@@ -43,6 +43,8 @@ cdef void winograd_weights(
                 spread_filter(&rows[3 * i], 1, &planes[4 * i], 1)
             for i in range(PLANES):
                 u[k // 4, i, c, k % 4] = planes[i]
+            for i in range(PLANES if u_back.shape[0] > 0 else 0):
+                u_back[c // 4, i, k, c % 4] = planes[i]
 
 
 cdef inline void pixel_row(vec a, vec b, vec c, vec d, Py_ssize_t step, vec* out) noexcept nogil:
@@ -275,13 +277,17 @@ cdef void convolve(
 
 
 cdef void fill_filters(
-    const Operation* op, Filters* filters, const real* weight, const real* bias
+    const Operation* op, Filters* filters, const real* weight, const real* bias, void* u_back
 ) noexcept nogil:
-    """Bring filters (K, C, R, S) into the form in which `convolve` wants them."""
+    """Bring filters (K, C, R, S) into the form in which `convolve` wants them.
+
+    u_back: what else Winograd wants for the way back, or NULL.
+    """
     filters.least = 0 if op.kind == CONV_RELU else -INFINITY
     fill_taps(op, filters)
     fill_tiles(op, filters, weight, bias)
     if filters.u != NULL:
         winograd_weights(
-            view4(weight, op.K, op.C, 3, 3), view4(filters.u, tiles_of(4, op.K), PLANES, op.C, 4)
+            view4(weight, op.K, op.C, 3, 3), view4(filters.u, tiles_of(4, op.K), PLANES, op.C, 4),
+            view4(u_back, tiles_of(4, op.C) if u_back != NULL else 0, PLANES, op.K, 4)
         )
