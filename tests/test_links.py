@@ -20,6 +20,7 @@ HOSTS = {
     "cibuildwheel.pypa.io": "builds the wheels of a release",
     "creativecommons.org": "the licence of the digits",
     "cs.stanford.edu": "STL-10",
+    "docs.dask.org": "clusters of many machines",
     "doi.org": "the digits",
     "example.invalid": "tests of what must not be asked for",
     "example.org": "a placeholder for the project's own address",
