@@ -111,7 +111,7 @@ def test_bad_input_is_one_line_and_exit_code_2(model, data, tmp_path, capsys):
         (("train", tmp_path / "nowhere"), "nowhere"),
         (("train", tmp_path / "text.txt"), "text.txt"),
         (("train", data, "--shift", 8), "shift: must be less than 8"),
-        (("train", data, "--kernel-size", 10, "--padding", 0), "--kernel-size: 10 is larger than the images"),
+        (("train", data, "--kernel-size", 10, "--padding", 0), "--kernel-size: 10 is larger than"),
         (("train", data, "--model", "lenet"), "conv2: its 5 x 5 kernel does not fit"),
         (("train", tmp_path / "other.npz"), "too few to hold any out"),
         (("evaluate", tmp_path / "text.txt"), "is no model that"),
