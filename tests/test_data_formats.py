@@ -91,13 +91,17 @@ def test_npy_that_lies_or_runs_code(tmp_path, grey):
     for content, words in [
         (b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, "
          b"1000, 1000), }" + b" " * 46 + b"\n", "cannot be read as an NPY array"),
-        (b"\x93NUMPY\x01\x00\xff\xff", "cannot be read as an NPY array"),
+        (b"\x93NUMPY\x01\x00\xff\xff", "does not begin as an NPY array"),
     ]:  # fmt: skip
         (tmp_path / "X.npy").write_bytes(content)
         with pytest.raises(ValueError, match=rf"X\.npy {words}"):
             load(tmp_path)
+    header = b"{'descr': '<U0', 'fortran_order': False, 'shape': (12,)}\n"
+    (tmp_path / "X.npy").write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header)
+    with pytest.raises(ValueError, match=r"X\.npy has dtype <U0"):
+        load(tmp_path)
     np.save(tmp_path / "X.npy", np.array([print], dtype=object))
-    with pytest.raises(ValueError, match=r"X\.npy cannot be read as an NPY array"):
+    with pytest.raises(ValueError, match=r"X\.npy is an array of Python objects"):
         load(tmp_path)
 
 

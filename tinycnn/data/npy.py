@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn.files.archive import MAX_HEADER_BYTES, parse_header
 from tinycnn.files.bounded import refuse_special
 
 from .image_arrays import Array
@@ -33,6 +34,8 @@ def map_npy(path: Path) -> Array:
         If it is no NPY file, is truncated, or holds something other than numbers and strings.
     """
     refuse_special(path)
+    with path.open("rb") as file:  # NumPy divides by the size of an item, which may be 0
+        parse_header(file.read(MAX_HEADER_BYTES), str(path))
     try:
         mapped: Any = np.load(
             path, mmap_mode="r", allow_pickle=False, max_header_size=_MAX_HEADER_CHARACTERS

@@ -31,7 +31,7 @@ from tinycnn.files.bounded import open_file, read_bounded
 from tinycnn.files.writing import atomic_file
 
 # What is read of a member to find its header in.
-_MAX_HEADER_BYTES = 10_240
+MAX_HEADER_BYTES = 10_240
 
 # deflate makes at most 1,032 bytes of one; what people save, far fewer. Small arrays may.
 MAX_RATIO = 400
@@ -137,8 +137,8 @@ def read_array(
             "np.savez or np.savez_compressed"
         )
     with _zip_errors(what), archive.open(info) as stream:
-        start = stream.read(_MAX_HEADER_BYTES)
-    header = _parse_header(start, what)
+        start = stream.read(MAX_HEADER_BYTES)
+    header = parse_header(start, what)
     if max_bytes is not None and header.data_bytes > max_bytes:
         raise ValueError(
             f"{what} is damaged: it claims {header.data_bytes:,} bytes, at most {max_bytes:,} fit"
@@ -183,7 +183,7 @@ def write_archive(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike])
         np.savez(file, **members)
 
 
-def _parse_header(start: bytes, what: str) -> _Header:
+def parse_header(start: bytes, what: str) -> _Header:
     """Read the header of an NPY member.
 
     `numpy.lib.format` would, too; but of a header that is no Python literal it makes a second
@@ -195,7 +195,7 @@ def _parse_header(start: bytes, what: str) -> _Header:
         size_format = "<H" if version == (1, 0) else "<I"
         (length,) = struct.unpack(size_format, stream.read(struct.calcsize(size_format)))
         text = stream.read(length).decode("latin1" if version < (3, 0) else "utf-8")
-        if len(text) > _MAX_HEADER_BYTES:
+        if len(text) > MAX_HEADER_BYTES:
             raise ValueError(f"its header has {length} bytes")
         # Python 2 wrote long numbers as 3L.
         header = ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text).strip())
