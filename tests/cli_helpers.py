@@ -19,7 +19,8 @@ def run(*arguments):
 def run_apart(*arguments, **options):
     """Run a command in a process of its own; return how it ended and what it printed."""
     command = [sys.executable, "-m", "tinycnn", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=120, check=False, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run(command, timeout=120, check=False, **pipes)
 
 
 def write_idx(path, array):

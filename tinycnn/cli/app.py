@@ -57,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         streams.silence(sys.stdout)
         return EXIT_BROKEN_PIPE
+    except SystemExit:  # after --help, which argparse leaves in the buffer
+        streams.silence_if_failed(sys.stdout)
+        raise
     except ERRORS as error:
         streams.silence_if_failed(sys.stdout)
         streams.complain(f"tinycnn: error: {_one_line(error)}")
