@@ -121,7 +121,8 @@ def test_predict_ends_quietly_when_nobody_reads(folder, reader):
 def test_other_commands_too(folder, command, code):
     reader, writer = os.pipe()
     os.close(reader)  # before the command begins, not while it runs
-    output = run_apart(*command.split(), cwd=folder, stdout=writer)
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    output = run_apart(*command.split(), cwd=folder, stdout=writer, env=usual)
     os.close(writer)
     assert (output.returncode, output.stderr) == (code, b"")
 
