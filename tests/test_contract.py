@@ -590,19 +590,19 @@ def peak_memory(call: Call) -> int:
 def test_extra_memory_does_not_grow_with_the_batch(stored: str, layout: Callable) -> None:
     rng = np.random.default_rng(0)
     large = Call(  # an image has 100 pixels, its conv output 256 values
-        x=layout(rng.integers(0, 16, size=(30_000, 1, 10, 10)).astype(stored)),
-        y=rng.integers(0, 3, size=30_000).astype("float32"),
+        x=layout(rng.integers(0, 16, size=(60_000, 1, 10, 10)).astype(stored)),
+        y=rng.integers(0, 3, size=60_000).astype("float32"),
         w_conv=rng.normal(size=(4, 1, 3, 3)).astype("float32"),
         w_fc=rng.normal(size=(64, 3)).astype("float32"),
         lr=0.01,
         n_epochs=1,
     )
-    # More than go through the network at a time.
-    small = replace(large, x=large.x[:15_000], y=large.y[:15_000])
+    # So many that each thread has several slabs of them, and all hold one at the same time.
+    small = replace(large, x=large.x[:30_000], y=large.y[:30_000])
     small.run()  # whatever is made once, such as threads
 
     # How many blocks are in work at once may vary from run to run, what grows with N does not.
     growth = min(peak_memory(large) for _ in range(2)) - max(peak_memory(small) for _ in range(3))
 
     # Labels as int64 are 8 bytes an image; even one byte a pixel would be 100.
-    assert growth < 40 * 15_000
+    assert growth < 40 * 30_000
