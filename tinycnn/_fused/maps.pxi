@@ -36,13 +36,14 @@ cdef void maps_backward(const Prepared* conv, Slot* slot, Py_ssize_t b) noexcept
     """The operations CONV and CONV_RELU backward."""
     cdef const Operation* op = &conv.op
     cdef Operation back = turned(op)
-    cdef real[:, :, :, ::1] framed = view4(slot.maps, op.K, back.H, back.W, LANES)
-    cdef real[:, :, :, ::1] dx = view4(gradient_of(slot, conv.index, b), op.C, op.H, op.W, LANES)
-    # Where nobody needs the gradient again, its rows take each other's place.
-    cdef real[:, :, :, ::1] row = view4(slot.maps, op.K, 0, 0, LANES)
+    cdef real[:, :, :, ::1] framed, dx
     if conv.index == 0:
-        dweight_by_spreading(conv, slot, b, inside(row, 0, 0, op.P, op.Q))
+        # The images have no gradient, and where nobody needs a row again, the next takes its place.
+        framed = view4(slot.maps, op.K, 0, 0, LANES)
+        dweight_by_spreading(conv, slot, b, inside(framed, 0, 0, op.P, op.Q))
         return
+    framed = view4(slot.maps, op.K, back.H, back.W, LANES)
+    dx = view4(gradient_of(slot, conv.index, b), op.C, op.H, op.W, LANES)
     dweight_by_spreading(conv, slot, b, inside(framed, back.top, back.left, op.P, op.Q))
     clear_border(&back, <real*> slot.maps)
     convolve(
