@@ -7,6 +7,12 @@ SOURCES := setup.py pyproject.toml tinycnn/__init__.py $(wildcard tinycnn/*.pyx 
 
 SPELLED := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md benchmarks docs examples fuzz tinycnn tools
 
+# Leaves out tests of files, commands and documents, which are the same whatever the kernels are, and
+# those that try the kernels of each level by themselves.
+WITHOUT_KERNELS := cli* data_* export_* dask_* *guide benchmark* blocks examples figures hostile_files \
+	imports installation links plots readme real_data report steps tools writing
+WITH_KERNELS := $(foreach name,$(WITHOUT_KERNELS),--ignore-glob='tests/test_$(name).py')
+
 # What `make fuzz` tries: the same with the same seed.
 SEED ?= 0
 FILES ?= 20000
@@ -37,8 +43,8 @@ test-slow: $(VENV)/tested  ## run the slow tests
 	$(BIN)/python -m pytest -n auto -m slow
 
 test-levels: $(VENV)/tested  ## run the tests on the kernels for older processors too
-	TINYCNN_CPU_LEVEL=baseline $(BIN)/python -m pytest -n auto -m "not slow"
-	TINYCNN_CPU_LEVEL=v3 $(BIN)/python -m pytest -n auto -m "not slow"
+	TINYCNN_CPU_LEVEL=baseline $(BIN)/python -m pytest -n auto -m "not slow" $(WITH_KERNELS)
+	TINYCNN_CPU_LEVEL=v3 $(BIN)/python -m pytest -n auto -m "not slow" $(WITH_KERNELS)
 
 test-bounds: $(VENV)/tested  ## run the tests on kernels that check every index
 	$(PYTHON) -m venv $(VENV)/bounds
