@@ -516,6 +516,23 @@ def test_huge_logits_are_harmless(dtype: str, size: float) -> None:
     assert (result != call.w_fc).any()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_infinite_logits_spread_without_a_warning(dtype: str) -> None:
+    largest = np.finfo(dtype).max
+    call = Call(
+        x=np.ones((600, 1, 4, 4), dtype),  # more than one thread's
+        y=np.arange(600) % 3,
+        w_conv=np.full((1, 1, 3, 3), 1e3, dtype),
+        w_fc=np.full((1, 3), largest / 2, dtype),
+        lr=0.1,
+        n_epochs=2,
+    )
+
+    result = call.run()  # a warning is an error here
+
+    assert np.isnan(result).all()
+
+
 def test_a_shift_of_the_logits_does_not_change_the_step() -> None:
     call = replace(make_call(), n_epochs=1)
     shifted = replace(call, w_fc=call.w_fc + 100)  # adds the same to every class's logit

@@ -19,6 +19,7 @@ from tinycnn._checks import (
 )
 from tinycnn.fast.threads import map_in_order, resolve_threads
 from tinycnn.inputs import Inputs, slabs
+from tinycnn.layered import SPREADING
 from tinycnn.layers import Conv, Flatten, Linear, MaxPool, ReLU
 from tinycnn.network import CNN
 from tinycnn.parameters import Parameters
@@ -97,6 +98,7 @@ def contract_step(net: CNN, gradient: FloatArray, lr: float, N: int) -> None:
         w_fc -= lr * dw_fc
 
 
+@SPREADING
 def summed_gradient(
     net: CNN, x: npt.NDArray[Any], y: npt.NDArray[Any], N: int, n_threads: int | None = None
 ) -> FloatArray:
@@ -109,6 +111,7 @@ def summed_gradient(
     path: Any = net.path  # the fast or the readable one: each takes the state that it has made
     scaling = np.ones(1), np.zeros(1)
 
+    @SPREADING  # here, too: a thread does not inherit it
     def gradient_of(part: slice) -> FloatArray:
         # conv2d, ReLU, max pool, linear
         inputs = Inputs(_as_floats(x[part]), *scaling)
