@@ -16,10 +16,15 @@ from sphinx.util.docutils import SphinxDirective
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
 
 
-def newest(name: str) -> tuple[Path, dict[str, Any]]:
-    """Return the newest of the files of a name, and what it holds."""
+def newest(name: str, experiment: str) -> tuple[Path, dict[str, Any]]:
+    """Return the newest of the files of a name that have an experiment, and what it holds."""
     found = RESULTS.glob(f"*/{name}.json")
     files = {path: json.loads(path.read_text("utf-8")) for path in found}
+    files = {
+        path: results
+        for path, results in files.items()
+        if any(each["name"] == experiment for each in results["experiments"])
+    }
     path = max(files, key=lambda each: files[each]["machine"]["date"])
     return path, files[path]
 
@@ -42,7 +47,7 @@ class Measured(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Read the results and return the table."""
-        path, results = newest(self.arguments[0])
+        path, results = newest(*self.arguments)
         self.env.note_dependency(str(path))
         words, found = times(results, self.arguments[1])
         chosen = [[word.strip() for word in line.split(":", 1)] for line in self.content]
