@@ -217,3 +217,10 @@ def test_damaged_files_read_as_such_or_say_so(tmp_path, rng, pack):
     finally:
         tracemalloc.stop()
     assert peak < FUZZ_MEMORY
+
+
+def test_a_shape_of_many_sizes_is_told_shortly(tmp_path):
+    path = write(tmp_path / "long", struct.pack(">BBBB64i", 0, 0, 8, 64, *[-1460431869] * 64))
+    with pytest.raises(ValueError, match="must not be negative") as caught:
+        read_idx(path)
+    assert len(str(caught.value)) < 300 + len(str(path))

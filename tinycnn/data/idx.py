@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinycnn._checks import shown
 from tinycnn.files.archive import MAX_RATIO, UNSUSPICIOUS_BYTES
 from tinycnn.files.bounded import Readable, read_bounded, refuse_special
 
@@ -167,16 +168,16 @@ def _read_header(stream: Readable, path: Path) -> _Header:
 def _check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
     if any(size < 0 for size in shape):
         raise ValueError(
-            f"{path} announces the shape {shape}: sizes must not be negative; {_AGAIN}"
+            f"{path} announces the shape {shown(shape)}: sizes must not be negative; {_AGAIN}"
         )
     # Zeros left out: NumPy refuses (0, huge, huge) too.
     if math.prod(size for size in shape if size) * dtype.itemsize > sys.maxsize:
-        raise ValueError(f"{path} announces the shape {shape}: no memory holds so much; {_AGAIN}")
+        raise ValueError(f"{path} announces the shape {shown(shape)}: no memory holds so much; {_AGAIN}")
 
 
 def _check_data_bytes(n_bytes: int, header: _Header, path: Path) -> None:
     expected = header.data_bytes
-    announced = f"its header announces {header.shape} {header.dtype.name}, {expected} bytes"
+    announced = f"its header announces {shown(header.shape)} {header.dtype.name}, {expected} bytes"
     if n_bytes < expected:
         raise ValueError(
             f"{path} is truncated: {announced} of data, but there are {n_bytes}; {_AGAIN}"
