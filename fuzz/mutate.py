@@ -203,7 +203,11 @@ def change_text(rng: random.Random, data: bytes) -> bytes:
     try:
         length = struct.unpack("<H", data[8:10])[0]
         value = json.loads(data[10 + length :].decode("utf-32-le"))
-    except (struct.error, ValueError, RecursionError):  # another text, or one that was changed before
+    except (
+        struct.error,
+        ValueError,
+        RecursionError,
+    ):  # another text, or one that was changed before
         return change_array(rng, data)
     if rng.random() < 0.1:
         text = rng.choice(("[" * 50_000, "{", "null", "[]", '{"a":' * 2000, "NaN", "9" * 5000))

@@ -172,7 +172,9 @@ def _check_shape(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> No
         )
     # Zeros left out: NumPy refuses (0, huge, huge) too.
     if math.prod(size for size in shape if size) * dtype.itemsize > sys.maxsize:
-        raise ValueError(f"{path} announces the shape {shown(shape)}: no memory holds so much; {_AGAIN}")
+        raise ValueError(
+            f"{path} announces the shape {shown(shape)}: no memory holds so much; {_AGAIN}"
+        )
 
 
 def _check_data_bytes(n_bytes: int, header: _Header, path: Path) -> None:
