@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinycnn
 from tinycnn import cli
 
 
@@ -52,3 +53,12 @@ def only_line(text):
     """Return the only line of a text."""
     [line] = text.splitlines()
     return line
+
+
+def network_of_halves(epochs, **options):
+    """Train a network to tell :func:`halves` apart: the more epochs, the surer it is."""
+    images, labels = halves(60, np.random.default_rng(0))
+    net = tinycnn.CNN((1, 8, 8), channels=(2,), n_classes=2, **options)
+    net.standardize(images[:, None])
+    tinycnn.fit(net, images[:, None], labels, epochs=epochs, verbose=False)
+    return net

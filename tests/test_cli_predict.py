@@ -9,7 +9,15 @@ import time
 
 import numpy as np
 import pytest
-from cli_helpers import halves, only_line, run, run_apart, save_pictures, write_idx
+from cli_helpers import (
+    halves,
+    network_of_halves,
+    only_line,
+    run,
+    run_apart,
+    save_pictures,
+    write_idx,
+)
 
 import tinycnn
 
@@ -17,10 +25,8 @@ import tinycnn
 @pytest.fixture(scope="module")
 def net():
     """A network that tells bright left halves from bright right ones."""
+    net = network_of_halves(epochs=12, class_names=["left", "right"])
     images, labels = halves(60, np.random.default_rng(0))
-    net = tinycnn.CNN((1, 8, 8), channels=(2,), n_classes=2, class_names=["left", "right"])
-    net.standardize(images[:, None])
-    tinycnn.fit(net, images[:, None], labels, epochs=12, verbose=False)
     assert net.score(images[:, None], labels) == 1
     return net
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from cli_helpers import halves, only_line, run
+from cli_helpers import halves, network_of_halves, only_line, run
 
 import tinycnn
 from tinycnn import Views
@@ -13,11 +13,7 @@ from tinycnn import Views
 @pytest.fixture(scope="module")
 def net():
     """A network that tells bright left halves from bright right ones, not always for sure."""
-    images, labels = halves(60, np.random.default_rng(0))
-    net = tinycnn.CNN((1, 8, 8), channels=(2,), n_classes=2)
-    net.standardize(images[:, None])
-    tinycnn.fit(net, images[:, None], labels, epochs=3, verbose=False)
-    return net
+    return network_of_halves(epochs=3)
 
 
 @pytest.fixture
