@@ -88,9 +88,9 @@ def draw_case(rng: np.random.Generator) -> Case | None:
         1, min(int(rng.integers(1, rng.choice((3, 20, 40, 300)))), int(MOST_PRODUCTS / products))
     )
     examples = draw_examples(rng, N, architecture)
-    return Case(
-        architecture, dtype, flat, examples, float(rng.choice((0, 0.1))), int(rng.integers(1, 9))
-    )
+    # One class alone has no gradient: with smoothing, rounding would be all that there is of one.
+    smoothing = float(rng.choice((0, 0.1))) if architecture.n_classes > 1 else 0.0
+    return Case(architecture, dtype, flat, examples, smoothing, int(rng.integers(1, 9)))
 
 
 def draw_examples(rng: np.random.Generator, N: int, architecture: Architecture) -> Examples:
