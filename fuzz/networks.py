@@ -6,8 +6,8 @@ PRODUCTS is how many a network may compute for all its images; few, and more net
 Values of both must agree to rounding, and for any number of threads to the bit. At a kink (a ReLU's
 input that is nearly 0, two nearly equal values of a pooling window) rounding alone decides where a
 gradient goes; so gradients that differ are compared again with parameters close by, where a kink is
-left behind and a fault is not. Run on a build with sanitizers, this is the hunt for reads and writes
-outside arrays: see tools/sanitize.py.
+left behind and a fault is not. Run on a build with sanitizers, this is the hunt for reads and
+writes outside arrays: see tools/sanitize.py.
 """
 
 from __future__ import annotations

@@ -269,9 +269,9 @@ def packed(images, border, Py_ssize_t count):
     cdef const uint8_t[::1] pixels = images.reshape(-1).view(np.uint8)
     cdef double[::1] scale = np.full(images.shape[1], 0.5)
     cdef double[::1] shift = np.full(images.shape[1], 0.25)
-    cdef const uint8_t* bytes_[LANES]
-    cdef const float* floats[LANES]
-    cdef const double* doubles[LANES]
+    cdef const uint8_t* bytes_[2 * LANES]
+    cdef const float* floats[2 * LANES]
+    cdef const double* doubles[2 * LANES]
     cdef Py_ssize_t l, size = images[0].size
     top, bottom, left, right = border
     _, op.C, op.inner_H, op.inner_W = images.shape
@@ -281,7 +281,7 @@ def packed(images, border, Py_ssize_t count):
     cdef real[:, :, :, ::1] x = aligned(op.C, op.H, op.W, L)
     np.asarray(x)[:] = 7
     clear_border(&op, &x[0, 0, 0, 0])
-    for l in range(LANES):
+    for l in range(2 * LANES):
         bytes_[l] = &pixels[0] + (l if l < count else 0) * size
         floats[l] = <const float*> &pixels[0] + (l if l < count else 0) * size
         doubles[l] = <const double*> &pixels[0] + (l if l < count else 0) * size

@@ -1,4 +1,8 @@
-"""Packing: from images anywhere in a data set to a lane block, scaled on the way."""
+"""Packing: from images anywhere in a data set to a lane block, scaled on the way.
+
+Meanwhile the images of the next lane block are fetched into the cache: main memory is slow, and what
+an image needs besides is computed in the time that its bytes would take to come.
+"""
 
 ctypedef fused pixel:
     uint8_t
@@ -40,12 +44,16 @@ cdef inline void put_bytes(
 cdef void pack_bytes(
     const uint8_t** image, Py_ssize_t size, vec scale, vec shift, Cursor* to
 ) noexcept nogil:
-    """Bytes of L images to lanes: words as large as a lane are transposed, then taken apart."""
+    """Bytes of L images to lanes: words as large as a lane are transposed, then taken apart.
+
+    image has 2 L pointers: to these images, and to those to come.
+    """
     cdef Py_ssize_t at = 0
     cdef int l
     cdef vec a[LANES]
     while at + VECTOR_BYTES <= size:
         for l in range(LANES):
+            prefetch(image[LANES + l] + at)
             memcpy(&a[l], image[l] + at, VECTOR_BYTES)
         transpose(a)
         if to.border > 0:
@@ -64,13 +72,14 @@ cdef void pack_bytes(
 cdef void pack_floats(
     const float_pixel** image, Py_ssize_t size, vec scale, vec shift, Cursor* to
 ) noexcept nogil:
-    """Floats of L images to lanes."""
+    """Floats of L images to lanes; image as for bytes."""
     cdef Py_ssize_t at = 0, n
     cdef int l, i
     cdef vec a[LANES]
     while at < size:
         n = min(<Py_ssize_t> LANES, size - at)
         for l in range(LANES):
+            prefetch(image[LANES + l] + at)
             for i in range(n):
                 (<real*> &a[l])[i] = <real> image[l][at + i]
         transpose(a)
@@ -84,7 +93,8 @@ cdef void pack(
 ) noexcept nogil:
     """x[c, h, w, l] = pixel (h, w) of channel c of image l, times scale[c], plus shift[c].
 
-    Lanes from count on become zero. The border of x, if it has one, is left as it is.
+    Lanes from count on become zero. The border of x, if it has one, is left as it is. image has 2 L
+    pointers, which are moved behind the images: the first L to these, the others to those to come.
     """
     cdef Py_ssize_t size = op.inner_H * op.inner_W, c
     cdef int l
@@ -100,7 +110,7 @@ cdef void pack(
             pack_bytes(image, size, scale, shift, &to)
         else:
             pack_floats(image, size, scale, shift, &to)
-        for l in range(LANES):
+        for l in range(2 * LANES):
             image[l] += size
 
 

@@ -48,6 +48,11 @@ cdef double largest(const vec* x, Py_ssize_t n) noexcept nogil:
     return result
 
 
+cdef inline Py_ssize_t index_of(const Images* images, Py_ssize_t place) noexcept nogil:
+    """Where the image at a place of the order, or without one of all, stands."""
+    return place if images.order == NULL else images.order[place]
+
+
 cdef void pack_lane_block(
     const Job* job, Slot* slot, const pixel* pixels, Py_ssize_t first, Py_ssize_t count, real* x
 ) noexcept nogil:
@@ -59,12 +64,12 @@ cdef void pack_lane_block(
     cdef const Images* images = &job.images
     cdef const Operation* op = &job.net.operations[0].op
     cdef Py_ssize_t size = op.C * op.inner_H * op.inner_W, l, index
-    cdef Py_ssize_t L = LANES
-    cdef const pixel* image[LANES]
+    cdef Py_ssize_t L = LANES, last = job.first + job.count - 1
+    cdef const pixel* image[2 * LANES]
     cdef pixel* placed = <pixel*> slot.placed
     for l in range(L):
-        index = first + (l if l < count else 0)
-        index = index if images.order == NULL else images.order[index]
+        image[L + l] = pixels + index_of(images, min(first + L + l, last)) * size
+        index = index_of(images, first + (l if l < count else 0))
         image[l] = pixels + index * size
         if images.moves != NULL:
             if l < count:

@@ -44,6 +44,7 @@ typedef WHOLE whole __attribute__((may_alias)); /* in the bits of a REAL */
 typedef WHOLE wholes __attribute__((AS_VECTOR, may_alias));
 typedef float words __attribute__((AS_VECTOR)); /* what shuffles move: 4 bytes each */
 
+#define prefetch(p) __builtin_prefetch(p, 0, 2) /* to be read, into the second-level cache */
 TINY vec splat(REAL x) { return x - (vec) {0}; }
 
 /* Lane by lane, yes where the comparison holds, else no. One or two instructions on x86, of which

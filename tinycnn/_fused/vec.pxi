@@ -28,6 +28,7 @@ cdef extern from "_fused/vec.h":
     enum: MANY_REGISTERS
     enum: FILTERS
     enum: LINEAR_FEATURES
+    void prefetch(const void* p) noexcept nogil
     vec splat(real x) noexcept nogil
     vec where_greater(vec a, vec b, vec yes, vec no) noexcept nogil
     vec where_equal(vec a, vec b, vec yes, vec no) noexcept nogil

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,10 @@ from tinycnn.layered import SPREADING
 from tinycnn.layers import Conv, Flatten, Linear, MaxPool, ReLU
 from tinycnn.network import CNN
 from tinycnn.parameters import Parameters
+
+# Slabs that a thread computes before another one takes over their sum, at most; and runs of slabs
+# that there are at least, where there are as many slabs: something to do for so many threads.
+RUN_SLABS, LEAST_RUNS = 8, 32
 
 
 def train(
@@ -79,14 +85,23 @@ def train(
     if len(y) != N:
         raise ValueError(f"y: x has {N} images, y has {len(y)} labels")
     lr, n_epochs = as_rate("lr", lr), as_count("n_epochs", n_epochs, 0)
-    for part in slabs(x):
-        require_finite("x", x[part], net.flat.dtype, part.start)
+    _require_finite_images(x, net.flat.dtype)
     if lr == 0:
         return w_fc.copy()
 
     for _ in range(n_epochs):
         contract_step(net, summed_gradient(net, x, y, N), lr, N)
     return np.ascontiguousarray(net.parameters["linear1.weight"].T)
+
+
+def _require_finite_images(x: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
+    """Raise ValueError at the first pixel that is not finite in the dtype of the weights."""
+
+    def check(part: slice) -> None:
+        require_finite("x", x[part], dtype, part.start)
+
+    for _ in map_in_order(check, slabs(x), resolve_threads(None)):
+        pass
 
 
 def contract_step(net: CNN, gradient: FloatArray, lr: float, N: int) -> None:
@@ -111,19 +126,34 @@ def summed_gradient(
     path: Any = net.path  # the fast or the readable one: each takes the state that it has made
     scaling = np.ones(1), np.zeros(1)
 
-    @SPREADING  # here, too: a thread does not inherit it
-    def gradient_of(part: slice) -> FloatArray:
+    def gradient_of(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> FloatArray:
         # conv2d, ReLU, max pool, linear
-        inputs = Inputs(_as_floats(x[part]), *scaling)
-        logits, state = path.forward(net.flat, inputs, 1)
-        _, dlogits = _softmax_loss(logits, y[part], N)
+        logits, state = path.forward(net.flat, Inputs(x, *scaling), 1)
+        _, dlogits = _softmax_loss(logits, y, N)
         gradient: FloatArray = path.backward(dlogits, state)
         return gradient
 
+    @SPREADING  # here, too: a thread does not inherit it
+    def sum_of(run: slice) -> FloatArray:
+        images, labels, total = x[run], y[run], np.zeros(net.flat.size)
+        for part in slabs(images, path.slab_images):
+            total += gradient_of(images[part], labels[part])
+        return total
+
     total, threads = np.zeros(net.flat.size), resolve_threads(n_threads)
-    for gradient in map_in_order(gradient_of, slabs(x, path.slab_images), threads):
+    for gradient in map_in_order(sum_of, _runs(x, path.slab_images), threads):
         total += gradient
     return total
+
+
+def _runs(x: npt.NDArray[Any], slab_images: int) -> Iterator[slice]:
+    """Cut images into runs of slabs, whose gradients one thread sums up.
+
+    Threads wait for each other where Python runs: the longer a run, the less often. The runs depend
+    on the number of images alone, so that the order of sums does, too.
+    """
+    n_slabs = math.ceil(len(x) / slab_images)
+    return slabs(x, slab_images * max(1, min(RUN_SLABS, n_slabs // LEAST_RUNS)))
 
 
 def _softmax_loss(logits: FloatArray, y: npt.NDArray[Any], N: int) -> tuple[float, FloatArray]:
@@ -145,13 +175,6 @@ def _softmax_loss(logits: FloatArray, y: npt.NDArray[Any], N: int) -> tuple[floa
     values[correct] -= 1
     z /= N
     return loss, z.T
-
-
-def _as_floats(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Take each pixel as it is: the network would take bytes as shares of 255."""
-    if images.dtype.kind == "f":
-        return images
-    return images.astype(np.float32 if images.dtype.itemsize < 4 else np.float64)
 
 
 def contract_weights(w_conv: npt.ArrayLike, w_fc: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
