@@ -23,7 +23,7 @@ from tinycnn._checks import (
 from tinycnn.architecture import Architecture, layers_or_blocks
 from tinycnn.fast.engine import FastPath
 from tinycnn.fast.plan import NoPlan
-from tinycnn.functional import softmax
+from tinycnn.functional import unchecked_softmax
 from tinycnn.inputs import BYTE_SCALE, Inputs, as_images, moments, scaling_of
 from tinycnn.layer import Layer
 from tinycnn.layered import LayeredPath
@@ -428,7 +428,7 @@ class CNN:
         images = as_array("images", images)
         logits = self.logits(images, n_threads, views=views)
         self.warn_if_unusual(images)
-        return softmax(logits)
+        return unchecked_softmax(logits)
 
     def predict(
         self, images: npt.ArrayLike, n_threads: int | None = None, *, views: Views | None = None
