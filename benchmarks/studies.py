@@ -120,12 +120,13 @@ _SHORT = {
     "crop": 2,
     "views": tinycnn.Views(margin=1.0),
 }
+_MUON = {"lr": 0.015, "initial_scale": 0.3, **_SHORT}
 RECORD = (
     Recipe((8, 32), (5, 3), 2, 0.015, **_SHORT),
-    Recipe((6, 32), (5, 3), 1, 0.015, matrix_lr=0.045, initial_scale=0.3, **_SHORT),
-    Recipe((8, 32), (5, 3), 1, 0.015, matrix_lr=0.045, initial_scale=0.3, **_SHORT),
-    Recipe((8, 32), (5, 3), 2, 0.015, matrix_lr=0.03, initial_scale=0.3, **_SHORT),
-    Recipe((8, 32), (5, 3), 3, 0.015, matrix_lr=0.03, initial_scale=0.3, **_SHORT),
+    Recipe((6, 32), (5, 3), 1, matrix_lr=0.045, **_MUON),
+    Recipe((6, 40), (5, 3), 1, matrix_lr=0.045, **_MUON),
+    Recipe((8, 32), (5, 3), 2, matrix_lr=0.03, **_MUON),
+    Recipe((8, 40), (5, 3), 3, matrix_lr=0.04, batch_size=256, **_MUON),
 )
 
 STUDIES = {
