@@ -7,8 +7,7 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from tinycnn._kernels cimport (
-    BLOCK, CONV, CONV_RELU, Filters, Images, LINEAR, Loss, MAX_OPERATIONS, Needs, Network,
-    Operation, Prepared
+    BLOCK, CONV, CONV_RELU, Filters, Images, LINEAR, LINEAR_RELU, Loss, Network, Operation, Prepared
 )
 
 include "_fused/vec.pxi"
@@ -42,12 +41,12 @@ cdef void* address(real[::1] a):
 
 cdef object tables(const Operation* op, Filters* filters):
     """Give filters their memory, which lives as long as what is returned."""
-    cdef char* end = NULL
+    cdef Py_ssize_t end = 0
     cdef char[::1] memory
-    take_filters(op, filters, &end, sizeof(real))
-    memory = kept = aligned(end - <char*> NULL, dtype=np.int8)
-    end = &memory[0]
-    take_filters(op, filters, &end, sizeof(real))
+    lay_out_filters(op, filters, NULL, &end)
+    memory = kept = aligned(end, dtype=np.int8)
+    end = 0
+    lay_out_filters(op, filters, &memory[0], &end)
     return kept
 
 
@@ -69,13 +68,13 @@ cdef class Block:
         block.op.K, block.op.R, block.op.S, block.op.P, block.op.Q = K, R, S, P, Q
         block.op.bias_at = weight.size
         block.op.kind, block.op.weight_at = BLOCK, 0
-        block.index, block.T = 1, C * R * S
+        block.index = 1
         u, u_back = aligned(tiles_of(4, K), 16, C, 4), aligned(tiles_of(4, C), 16, K, 4)
         frames = aligned(K * frame_size(block))
-        seen = aligned((R + 1) * (S + 1), dtype=np.int64)
-        cdef int64_t[::1] places = seen
-        self.kept = tables(&block.op, &block.filters), u, u_back, frames, seen
-        block.u_back, block.frames, block.seen = address(u_back.ravel()), address(frames), &places[0]
+        taps = aligned(4 * C * R * S, dtype=np.int64)
+        cdef int64_t[::1] tap = taps
+        self.kept = tables(&block.op, &block.filters), u, u_back, frames, taps
+        block.u_back, block.frames, block.alone.tap = address(u_back.ravel()), address(frames), &tap[0]
         fill_filters(&block.op, &block.filters, &flat[0], &flat[weight.size], NULL)
         fill_frames(block, &flat[0])
         if R == S == 3:  # however few the channels
@@ -89,7 +88,7 @@ cdef class Block:
         # The gradient of the pooled values stands in maps without a border.
         block.op.top = block.op.left = 0
         block.op.inner_H, block.op.inner_W = H, W
-        fill_seen(block)
+        fill_phases(block)
 
     def direct(self, careful):
         """Fill pooled and winner."""
@@ -104,50 +103,56 @@ cdef class Block:
 
     def alone(self, l, way):
         """Return the pooled values of image l by itself: "direct", "careful" or "winograd"."""
-        cdef const Prepared* block = &self.block
-        cdef Prepared next_one
+        cdef Prepared[2] ops
+        cdef Prepared* block = &ops[0]
         cdef Images how
+        memset(ops, 0, sizeof(ops))
+        ops[0], ops[1].op.kind = self.block, LINEAR
+        n = window_vectors(block)
         cdef double[::1] scale = np.ones(block.op.C), shift = np.zeros(block.op.C)
         cdef double[::1] image = np.ascontiguousarray(self.x[..., l], np.float64).ravel()
         cdef real[::1] maps = aligned(single_size(block)), windows = aligned(window_size(block))
         cdef real[::1] out = aligned(self.pooled[..., 0].size + L)
-        cdef real[:, ::1] pooled = view2(&windows[0], block.op.K, window_vectors(block) * L)
+        cdef real[:, :, :, ::1] pooled = view4(&windows[0], block.op.K, 1, n, L)
+        cdef real[:, :, :, ::1] winner = aligned(block.op.K, 1, n, L)
         cdef real[:, :, :, ::1] planes = self.planes
-        memset(&next_one, 0, sizeof(Prepared))
-        next_one.op.kind = LINEAR
         how.scale, how.shift = &scale[0], &shift[0]
         pack_single(&image[0], &how, block, &windows[0], &maps[0])
         if way == "winograd":
-            windows_winograd(block, &maps[0], <vec*> &planes[0, 0, 0, 0], pooled)
+            winograd_forward(
+                &block.alone, view4(&maps[0], 1, 1, n, L), <vec*> &planes[0, 0, 0, 0], pooled, winner
+            )
         else:
-            windows_direct(way == "careful", block, &maps[0], pooled)
-        put_maps(block, &next_one, pooled, &out[0])
+            conv_direct(
+                &block.alone, way == "careful", view4(&maps[0], 1, 1, n, L), pooled, winner
+            )
+        put_maps(block, pooled, &out[0])
         return np.asarray(out)[:-L].reshape(self.pooled.shape[:3])
 
     def first(self, selecting):
         """Return dweight and dbias, given winner and d, as of the first block."""
-        cdef Prepared next_one
-        cdef Prepared first = self.block
-        cdef real[:, :, :, ::1] d = self.d
+        cdef Prepared[2] ops
+        cdef Prepared* first = &ops[0]
         cdef Slot slot
-        memset(&next_one, 0, sizeof(Prepared))
+        memset(ops, 0, sizeof(ops))
         memset(&slot, 0, sizeof(Slot))
-        next_one.op.H, next_one.op.W = first.op.P, first.op.Q
-        slot.dout = Source(values=&d[0, 0, 0, 0], next=&next_one, dlinear=NULL)
-        first.index = 0
-        dw = aligned(padded_filters(&first.op), padded_taps(&first.op), L)
-        dbias = aligned(padded_filters(&first.op), L)
-        slot.dw[0], slot.dbias[0] = address(dw.ravel()), address(dbias.ravel())
-        slot.rows = address(self.rows.ravel())
-        slot.x[0].first = <char*> address(self.x.ravel())
-        slot.winner[0].first = <char*> address(self.winner.ravel())
+        ops[0], first.index = self.block, 0
+        ops[1].op.H, ops[1].op.W = first.op.P, first.op.Q
+        values = np.concatenate([self.x.ravel(), self.winner.ravel()])
+        x = aligned(values.size)
+        x[:], first.winner_at = values, self.x.nbytes
+        dweight_values = dweight_size(first)
+        sums = aligned(dweight_values + padded_outputs(&first.op) * L)
+        first.dw_at, first.dbias_at = 0, sums[:dweight_values].nbytes
+        slot.x, slot.d = <char*> address(x), <char*> address(self.d.ravel())
+        slot.sums, slot.rows = <char*> address(sums), address(self.rows.ravel())
         if selecting:
-            dweight_by_selecting(&first, &slot, 0)
+            dweight_by_selecting(first, &slot, 0)
         else:
-            dweight_by_spreading(&first, &slot, 0, view4(NULL, 0, 0, 0, LANES))
-        cdef real[:, ::1] dweight = np.empty((first.op.K, first.T), DTYPE)
-        add_up_taps(&first, &slot, &dweight[0, 0])
-        return np.asarray(dweight), dbias
+            dweight_by_spreading(first, &slot, 0, view4(NULL, 0, 0, 0, LANES))
+        cdef real[:, ::1] dweight = np.empty((first.op.K, first.filters.T), DTYPE)
+        add_up_taps(first, &slot, &dweight[0, 0])
+        return np.asarray(dweight), sums[dweight_values:].reshape(-1, L)
 
     def later(self):
         """Return dweight and dbias, given winner and d, as of a later block."""
@@ -155,14 +160,14 @@ cdef class Block:
         cdef Slot slot
         C, H, W, _ = self.x.shape
         dw = aligned(
-            self.block.op.K, self.block.op.R, row_runs(self.block.op.S * self.block.op.C) * L
+            self.block.op.K, self.block.op.R, round_up(self.block.op.S * self.block.op.C, L)
         )
-        dbias = aligned(padded_filters(&self.block.op), L)
+        dbias = aligned(padded_outputs(&self.block.op), L)
         spread_winners(&self.block, self.winner, self.d, self.winners, dbias)
         lanes_to_images(&x[0, 0, 0, 0], H * W, C * H * W, self.images)
         later_filters(&self.block, self.images, self.winners, self.noted, dw)
-        slot.dw[1] = address(dw.ravel())
-        cdef real[:, ::1] dweight = np.empty((self.block.op.K, self.block.T), DTYPE)
+        slot.sums, self.block.dw_at = <char*> address(dw.ravel()), 0
+        cdef real[:, ::1] dweight = np.empty((self.block.op.K, self.block.filters.T), DTYPE)
         read_filters(&self.block, &slot, &dweight[0, 0])
         return np.asarray(dweight), dbias
 
@@ -171,7 +176,7 @@ cdef class Block:
         cdef real[:, :, :, ::1] dx = aligned(*self.x.shape)
         cdef Py_ssize_t windows = self.block.op.P * self.block.op.Q, n = padded_maps(&self.block)
         C, H, W, _ = self.x.shape
-        dbias = aligned(padded_filters(&self.block.op), L)
+        dbias = aligned(padded_outputs(&self.block.op), L)
         spread_winners(&self.block, self.winner, self.d, self.winners, dbias)
         self.images[:] = 0
         later_input(&self.block, self.winners, self.noted, self.images)
@@ -194,65 +199,70 @@ def maps(real[:, :, :, ::1] x, weight, bias, bint relu, real[:, :, :, ::1] dout)
     x (C, H, W, L) has one row and column more than it takes, for odd numbers of outputs; the last
     ones of dx are no gradients.
     """
-    cdef Prepared conv
+    cdef Prepared[2] ops
+    cdef Prepared* conv = &ops[0]
     cdef Slot slot
     cdef real[::1] flat = np.concatenate([weight.ravel(), bias])
+    cdef real[:, :, :, ::1] out
     K, C, R, S = weight.shape
-    memset(&conv, 0, sizeof(Prepared))
-    conv.index, conv.T = 1, C * R * S
+    memset(ops, 0, sizeof(ops))
+    memset(&slot, 0, sizeof(Slot))
+    conv.index = 1
     conv.op.kind = CONV_RELU if relu else CONV
     conv.op.C, conv.op.H, conv.op.W = C, x.shape[1], x.shape[2]
     conv.op.inner_H, conv.op.inner_W = x.shape[1], x.shape[2]
     conv.op.K, conv.op.R, conv.op.S = K, R, S
-    conv.op.P, conv.op.Q = conv.out_H, conv.out_W = dout.shape[1], dout.shape[2]
+    conv.op.P, conv.op.Q = ops[1].op.H, ops[1].op.W = dout.shape[1], dout.shape[2]
+    ops[1].op.C = K
     cdef Operation back = turned(&conv.op)
     kept = tables(&conv.op, &conv.filters), tables(&back, &conv.turned)
     turned_weight = aligned(weight.size)
     conv.turned_weight = address(turned_weight)
     fill_filters(&conv.op, &conv.filters, &flat[0], &flat[weight.size], NULL)
-    fill_turned(&conv, &flat[0])
-    out, dx = aligned(K, conv.op.P, conv.op.Q, L), aligned(C, x.shape[1], x.shape[2], L)
-    dw, dbias = aligned(padded_filters(&conv.op), padded_taps(&conv.op), L), aligned(K, L)
+    fill_turned(conv, &flat[0])
+    # What it sees and what comes out, and the gradients of both.
+    n = np.asarray(x).size
+    values, gradients = aligned(n + np.asarray(dout).size), aligned(n + np.asarray(dout).size)
+    values[:n], gradients[n:] = np.asarray(x).ravel(), np.asarray(dout).ravel()
+    out, dx = values[n:].reshape(np.shape(dout)), gradients[:n].reshape(np.shape(x))
+    ops[1].x_at = values[:n].nbytes
+    sums = aligned(dweight_size(conv) + K * L)
+    conv.dbias_at = sums.nbytes - K * L * sizeof(real)
     planes, rows = aligned(16 * max(C, K) * 3 * L), aligned(16 * tiles_of(2, conv.op.Q) * L)
     framed = aligned(back.C * back.H * back.W * L)
     convolve(
         &conv.filters, False, x, <vec*> address(planes), out, view4(NULL, 0, 0, 0, L)
     )
-    memset(&slot, 0, sizeof(Slot))
-    slot.x[1].first, slot.x[2].first = <char*> &x[0, 0, 0, 0], <char*> address(out.ravel())
-    slot.d[1].first, slot.dw[1] = <char*> address(dx.ravel()), address(dw.ravel())
-    slot.dbias[1], slot.rows = address(dbias.ravel()), address(rows)
+    slot.x, slot.d = <char*> address(values), <char*> address(gradients)
+    slot.sums, slot.rows = <char*> address(sums), address(rows)
     slot.maps, slot.planes = address(framed), address(planes)
-    cdef Prepared next_one
-    memset(&next_one, 0, sizeof(Prepared))
-    next_one.op.H, next_one.op.W = conv.op.P, conv.op.Q
-    slot.dout = Source(values=&dout[0, 0, 0, 0], next=&next_one, dlinear=NULL)
-    maps_backward(&conv, &slot, 0)
-    cdef real[:, ::1] dweight = np.empty((K, conv.T), DTYPE)
-    add_up_taps(&conv, &slot, &dweight[0, 0])
-    return out, np.asarray(dweight), dbias, dx
+    maps_backward(conv, &slot, 0)
+    cdef real[:, ::1] dweight = np.empty((K, conv.filters.T), DTYPE)
+    add_up_taps(conv, &slot, &dweight[0, 0])
+    return np.asarray(out), np.asarray(dweight), sums[-K * L :].reshape(K, L), dx
 
 
 def linear(real[:, :, ::1] x, weight, bias, real[:, :, ::1] dout):
     """x (n, F, L), dout (n, M, L) -> outputs, dx, dweight; outputs (M,) of the first lane alone."""
-    cdef Prepared row
+    cdef Prepared[2] ops
+    cdef Prepared* row = &ops[0]
     cdef Slot slot
     cdef Py_ssize_t n = x.shape[0], F = x.shape[1], M = dout.shape[1], b
     cdef real[::1] flat = np.concatenate([weight.ravel(), bias])
     cdef real[:, :, ::1] dx = aligned(n, F, L)
     tiles, biases = aligned(round_up(M, 10) * F + L), aligned(round_up(M, 10))
     out, dweight = aligned(n, M, L), aligned(M, F)
-    row.op.K, row.T, row.op.weight_at, row.op.bias_at = M, F, 0, M * F
-    row.filters.tiles, row.filters.biases, row.index = address(tiles), address(biases), 0
-    fill_linear(&row, &flat[0])
+    row.op.kind, row.op.K, row.op.weight_at, row.op.bias_at = LINEAR, M, 0, M * F
+    row.filters.tiles, row.filters.biases, row.filters.T = address(tiles), address(biases), F
+    fill_linear(row, &flat[0])
     for b in range(n):
         linear_outputs(x[b], tiles[:-L].reshape(-1, F, 10), biases, out[b])
-        linear_dx(&row, <const vec*> &dout[b, 0, 0], 0, F, <vec*> &dx[b, 0, 0])
+        linear_dx(row, <const vec*> &dout[b, 0, 0], 0, F, <vec*> &dx[b, 0, 0])
     linear_dweight(x, dout, dweight)
-    image, alone = np.ascontiguousarray(np.asarray(x)[0, :, 0]), aligned(M)
-    slot.single[0], slot.single[1] = <char*> address(image), <char*> address(alone)
-    linear_single(&row, &slot)
-    return out, np.asarray(dx), dweight, alone
+    alone = np.concatenate([np.asarray(x)[0, :, 0], np.zeros(M, DTYPE)])
+    slot.single, row.single_at, ops[1].single_at = <char*> address(alone), 0, F * sizeof(real)
+    linear_single(row, &slot)
+    return out, np.asarray(dx), dweight, alone[F:]
 
 
 def loss(real[:, ::1] logits, const int64_t[::1] labels, double smoothing, Py_ssize_t count):
@@ -297,8 +307,9 @@ def packed(images, border, Py_ssize_t count):
 def dropped(uint64_t key, Py_ssize_t place, double rate, real[:, ::1] x, Py_ssize_t first):
     """x (n, L) *= what a dropout does to values from the first one on."""
     cdef Prepared op
-    op.key, op.op.rate = key, rate
-    drop(&op, place, <vec*> &x[0, 0], x.shape[0], first)
+    cdef Slot slot
+    op.op.dropout, op.op.rate, slot.keys, slot.place = 0, rate, &key, place
+    drop(&op, &slot, <vec*> &x[0, 0], x.shape[0], first)
 
 
 def lanes(a):

@@ -16,7 +16,7 @@ from tinycnn.architecture import Architecture, make_blocks
 from tinycnn.fast import dispatch, plan
 from tinycnn.fast.dispatch import kernels
 from tinycnn.fast.engine import FastPath
-from tinycnn.fast.plan import NoPlan, make_table
+from tinycnn.fast.plan import NoPlan, make_table, require_fitting
 from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
 from tinycnn.inputs import Examples, Inputs
 from tinycnn.layered import LayeredPath
@@ -403,12 +403,17 @@ def test_a_table_that_would_lead_outside_memory_is_refused(row, values):
     layers = [Conv(4, 3, 1), *BLOCK[1:], Conv(5, 3, 1), *BLOCK[1:], Flatten(), Linear(3)]
     architecture = Architecture((2, 10, 13), layers)
     table, n = make_table(architecture), architecture.n_parameters
-    kernels.Plan(table, n, 4, 64, 2**24)
+    require_fitting(table, n)
     with pytest.raises(ValueError, match="plan"):
-        kernels.Plan(changed(table, row, **values), n, 4, 64, 2**24)
-    for wrong in ((table[:0], n, 4), (table, n, 3), (table, n - 1, 4)):
+        require_fitting(changed(table, row, **values), n)
+    for wrong in (table[:0], table[:-1]):
         with pytest.raises(ValueError, match="plan"):
-            kernels.Plan(*wrong, 64, 2**24)
+            require_fitting(wrong, n)
+    with pytest.raises(ValueError, match="plan"):
+        require_fitting(table, n - 1)
+    for rows, item in ((table[:0], 4), (np.tile(table, 11), 4), (table, 3)):
+        with pytest.raises(ValueError, match="plan"):
+            kernels.Plan(rows, n, item, 64, 2**24)
 
 
 # -------------------------------------------------------------------------- batches of examples

@@ -75,18 +75,6 @@ class Images:
     ) -> Self: ...
 
 @final
-class Examples:
-    def __new__(
-        cls,
-        images: Images,
-        labels: _Whole,
-        order: _Whole | None,
-        weights: _Doubles | None,
-        moves: npt.NDArray[np.int8] | None,
-        /,
-    ) -> Self: ...
-
-@final
 class Work:
     @property
     def n_threads(self) -> int: ...
@@ -111,7 +99,9 @@ class Batches:
         pool: Pool,
         work: Work,
         flat: _FloatArray,
-        examples: Examples,
+        examples: tuple[
+            Images, _Whole, _Whole | None, _Doubles | None, npt.NDArray[np.int8] | None
+        ],
         smoothing: float,
         keys: _Keys | None = None,
         /,
@@ -120,11 +110,14 @@ class Batches:
         self, first: int = 0, last: int = ..., /
     ) -> tuple[float, _FloatArray, float]: ...
 
-def logits(
-    pool: Pool, work: Work, flat: _FloatArray, images: Images, out: _FloatArray, /
-) -> bool: ...
-def features(
-    pool: Pool, work: Work, flat: _FloatArray, images: Images, out: _FloatArray, /
+def outputs(
+    pool: Pool,
+    work: Work,
+    flat: _FloatArray,
+    images: Images,
+    out: _FloatArray,
+    features: bool,
+    /,
 ) -> bool: ...
 def forward(pool: Pool, work: Work, state: State, images: Images, out: _FloatArray, /) -> bool: ...
 def backward(

@@ -13,7 +13,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport final, floating
 from libc.float cimport DBL_MIN
@@ -22,7 +22,6 @@ from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from tinycnn._kernels cimport (
-    BLOCK,
     BYTES,
     Descent,
     DoubleLayers,
@@ -33,9 +32,7 @@ from tinycnn._kernels cimport (
     Job,
     Kernels,
     LINEAR,
-    LINEAR_RELU,
     MAX_OPERATIONS,
-    Needs,
     Network,
     Operation,
     PixelKind,
@@ -76,11 +73,8 @@ cdef inline const Kernels* kernels_of(Py_ssize_t item) noexcept nogil:
 
 
 def conv2d_forward(
-    const floating[:, :, :, ::1] x not None,
-    const floating[:, :, :, ::1] weight not None,
-    const floating[::1] bias not None,
-    floating[:, :, :, ::1] out not None,
-    /,
+    const floating[:, :, :, ::1] x not None, const floating[:, :, :, ::1] weight not None,
+    const floating[::1] bias not None, floating[:, :, :, ::1] out not None, /
 ):
     """out[n, k, i, j] = bias[k] + sum of x[n, c, i + r, j + s] * weight[k, c, r, s]."""
     with nogil:
@@ -91,10 +85,8 @@ def conv2d_forward(
 
 
 def conv2d_backward_weight(
-    const floating[:, :, :, ::1] x not None,
-    const floating[:, :, :, ::1] dout not None,
-    floating[:, :, :, ::1] dweight not None,
-    /,
+    const floating[:, :, :, ::1] x not None, const floating[:, :, :, ::1] dout not None,
+    floating[:, :, :, ::1] dweight not None, /
 ):
     """dweight[k, c, r, s] = sum over n, i, j of x[n, c, i + r, j + s] * dout[n, k, i, j]."""
     with nogil:
@@ -116,10 +108,8 @@ def conv2d_backward_bias(
 
 
 def conv2d_backward_input(
-    const floating[:, :, :, ::1] weight not None,
-    const floating[:, :, :, ::1] dout not None,
-    floating[:, :, :, ::1] dx not None,
-    /,
+    const floating[:, :, :, ::1] weight not None, const floating[:, :, :, ::1] dout not None,
+    floating[:, :, :, ::1] dx not None, /
 ):
     """dx[n, c, h, w] = sum over k, r, s of weight[k, c, r, s] * dout[n, k, h - r, w - s]."""
     with nogil:
@@ -139,10 +129,7 @@ def relu_forward(const floating[::1] x not None, floating[::1] out not None, /):
 
 
 def relu_backward(
-    const floating[::1] dout not None,
-    const floating[::1] x not None,
-    floating[::1] dx not None,
-    /,
+    const floating[::1] dout not None, const floating[::1] x not None, floating[::1] dx not None, /
 ):
     """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
     with nogil:
@@ -153,10 +140,8 @@ def relu_backward(
 
 
 def max_pool2d_forward(
-    const floating[:, :, :, ::1] x not None,
-    floating[:, :, :, ::1] out not None,
-    uint8_t[:, :, :, ::1] winner not None,
-    /,
+    const floating[:, :, :, ::1] x not None, floating[:, :, :, ::1] out not None,
+    uint8_t[:, :, :, ::1] winner not None, /
 ):
     """out = the largest of each 2x2 window; winner = its place, 0..3 in row-major order.
 
@@ -170,10 +155,8 @@ def max_pool2d_forward(
 
 
 def max_pool2d_backward(
-    const floating[:, :, :, ::1] dout not None,
-    const uint8_t[:, :, :, ::1] winner not None,
-    floating[:, :, :, ::1] dx not None,
-    /,
+    const floating[:, :, :, ::1] dout not None, const uint8_t[:, :, :, ::1] winner not None,
+    floating[:, :, :, ::1] dx not None, /
 ):
     """dx = dout at the winner of each window, 0 everywhere else."""
     with nogil:
@@ -227,11 +210,6 @@ cdef void* floats_of(array, Py_ssize_t n, Py_ssize_t item, int access) except NU
 
 cdef inline Py_ssize_t aligned(Py_ssize_t n_bytes) noexcept nogil:
     return (n_bytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-
-
-cdef inline char* first_aligned(char* memory) noexcept nogil:
-    """The first cache line of the memory."""
-    return memory + (ALIGNMENT - <size_t> memory % ALIGNMENT) % ALIGNMENT
 
 
 include "_fused/threads.pxi"

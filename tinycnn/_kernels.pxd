@@ -41,11 +41,13 @@ cdef packed struct Operation:
     int64_t dropout
     double rate
 
-# The filters of a convolution as its kernels want them, and what becomes of its outputs.
+# The filters of a convolution as its kernels want them, and what becomes of its outputs. Or the
+# weights of a linear operation.
 cdef struct Filters:
-    Py_ssize_t T  # taps of a filter
+    Py_ssize_t T  # taps of a filter; of a linear operation its inputs
     int64_t* tap  # offset of each tap in (C, H, W, L); the last one again up to a whole tile
-    void* tiles  # (T, 2 to 4 filters)
+    bint phases  # or of four positions of each, for one image by itself: see `single.pxi`
+    void* tiles  # (T, 2 to 4 filters), or (T, 10 outputs)
     void* biases  # (K,), 0 behind the last filter
     void* u  # for Winograd, see `winograd.pxi`; or NULL
     double largest_weight, largest_bias
@@ -55,13 +57,9 @@ cdef struct Filters:
 cdef struct Prepared:
     Operation op
     Py_ssize_t index  # among the operations
-    Py_ssize_t T  # taps of a filter; of a linear operation its inputs
-    bint drops  # some of its inputs, as `drop.pxi` says
-    uint64_t key
-    # Where the output goes: the inside of maps of out_H x out_W, which is what comes next.
-    Py_ssize_t out_H, out_W, out_top, out_left
-    Filters filters  # of a linear operation, tiles (T, 10 outputs) and biases
-    int64_t* seen  # of a block, its taps in one image's channel: see `single.pxi`
+    Py_ssize_t x_at, winner_at, dw_at, dbias_at, single_at  # bytes: see `memory.pxi`
+    Filters filters
+    Filters alone  # of a block: the same for one image by itself
     # For the gradient of the input. Of a block, the filters for Winograd on the way back, or in
     # frames of zeros: see `later.pxi`. Of a conv without pool, turned around: see `maps.pxi`.
     void* u_back
@@ -69,12 +67,17 @@ cdef struct Prepared:
     Filters turned
     void* turned_weight  # (C, K, R, S)
 
+# Behind the last operation stands what would see the logits.
 cdef struct Network:
     Py_ssize_t n_operations
     Py_ssize_t n_parameters
-    Py_ssize_t item  # bytes of a parameter, and of all that is computed
     Py_ssize_t group  # lane blocks in a group, at most
-    Prepared operations[MAX_OPERATIONS]
+    Prepared operations[MAX_OPERATIONS + 1]
+    # Bytes of the parts of a slot, see `memory.pxi`; and of all that a network takes.
+    Py_ssize_t map_bytes, linear_bytes, sums_bytes, single_bytes, scratch_bytes
+    Py_ssize_t table_bytes
+    Py_ssize_t predicting_bytes, training_bytes  # of a slot
+    Py_ssize_t kept_bytes  # what backward needs of a lane block
 
 cdef struct Images:
     PixelKind kind
@@ -92,7 +95,7 @@ cdef struct Loss:
     double scale  # of the gradient
 
 # What one call of the fast path works on, or one batch after the other. Parameters, gradients and
-# logits are floats of `net.item` bytes.
+# logits are of the type that the network computes in.
 cdef struct Job:
     const Network* net  # with its tables
     const void* flat  # the parameters
@@ -105,11 +108,11 @@ cdef struct Job:
     char* slots
     Py_ssize_t slot_bytes
     char* kept  # what backward needs of forward, a lane block after the other; or NULL
-    Py_ssize_t kept_bytes  # of a lane block
     const void* dlogits  # (M, count)
     void* out  # outputs: see `write_outputs`; or gradients (n_chunks, n_parameters)
     double* losses  # (n_chunks,)
     void* gradient  # (n_parameters,), the sum over the chunks
+    const uint64_t* keys  # of each Dropout, see `drop.pxi`; NULL: nothing is dropped
     bint all_finite
 
 # What threads run: task number `task` of a job, by the participant `slot` (0 is the caller).
@@ -122,7 +125,7 @@ cdef struct Descent:
     Py_ssize_t n
     void* flat
     const void* gradient
-    void* sum  # of gradients: SGD's velocity, Adam's first sum
+    void* sum  # of gradients: SGD's velocity, or NULL; Adam's first sum
     void* square_sum
     double lr
     double weight_decay
@@ -175,25 +178,17 @@ cdef struct DoubleLayers:
         const double[:, :, :, ::1], const uint8_t[:, :, :, ::1], double[:, :, :, ::1]
     ) noexcept nogil
 
-# Bytes that a network takes.
-cdef struct Needs:
-    Py_ssize_t tables
-    Py_ssize_t predicting  # a slot that only predicts
-    Py_ssize_t training  # a slot that trains
-    Py_ssize_t kept  # what backward needs of a lane block
-
 cdef struct Kernels:
     Py_ssize_t vector_bytes  # of one register: as many lanes as values fit in
     const void* layers  # FloatLayers or DoubleLayers, as the type that this build computes with
     void (*plane_moments)(
         const uint8_t[::1] images, int kind, Py_ssize_t n, double[::1] mean, double[::1] squares
     ) noexcept nogil
-    void (*memory_needs)(Network* net, Needs* needs) noexcept nogil
+    void (*lay_out)(Network* net) noexcept nogil
     void (*prepare)(Network* net, const void* flat, char* tables) noexcept nogil
     void (*divide)(Job* job) noexcept nogil
     TaskFunction group_forward  # n_groups tasks
     TaskFunction chunk_gradient  # n_chunks tasks
     void (*add_chunks)(Job* job) noexcept nogil
     void (*sgd_step)(const Descent* descent) noexcept nogil
-    void (*momentum_step)(const Descent* descent) noexcept nogil
     void (*adam_step)(const Descent* descent) noexcept nogil

@@ -9,18 +9,25 @@ have half beyond the end, for which the input has one more row or column of zero
 
 
 cdef inline void conv_tile(
-    int F, const vec* x, Py_ssize_t W, const int64_t* tap, Py_ssize_t T, const real* w, vec* sums
+    int F, bint phases, const real* x, Py_ssize_t W, const Filters* filters, const real* w,
+    vec* sums
 ) noexcept nogil:
-    """sums[F filters, 4 positions] += the convolution at a window; w is (T, FILTERS)."""
+    """sums[F filters, 4 positions] += the convolution at a window; w is (T, FILTERS).
+
+    In phases, at L windows of one image.
+    """
     cdef int f, p
-    cdef Py_ssize_t t = 0
+    cdef Py_ssize_t t = 0, T = filters.T
+    cdef const int64_t* tap = filters.tap
     cdef const real* row[2]
     cdef vec pixel
-    row[0] = <const real*> x
-    row[1] = <const real*> (x + W)
+    row[0], row[1] = x, x + W
     while True:
         for p in range(4):
-            pixel = (<const vec*> (row[p // 2] + tap[t]))[p % 2]
+            if phases:
+                pixel = (<const loose*> (x + tap[4 * t + p]))[0]
+            else:
+                pixel = (<const vec*> (row[p // 2] + tap[t]))[p % 2]
             for f in range(F):
                 sums[4 * f + p] += w[f] * pixel
         w += FILTERS
@@ -71,17 +78,21 @@ cdef inline void conv_windows(
     cdef int f, i
     cdef Py_ssize_t q
     cdef bint pooling = winner.shape[0] > 0
-    cdef const real* w = <const real*> filters.tiles + k // FILTERS * FILTERS * filters.T
+    cdef Py_ssize_t W = x.strides[1] // <Py_ssize_t> sizeof(real)
+    cdef const real* seen = &x[0, 2 * p, 0, 0]
+    cdef const real* w = (
+        <const real*> filters.tiles + k // FILTERS * FILTERS * filters.T + k % FILTERS
+    )
     cdef const real* bias = <const real*> filters.biases + k
     cdef vec sums[16]
     for q in range(winner.shape[2] if pooling else tiles_of(2, out.shape[2])):
         for f in range(F):
             for i in range(4):
                 sums[4 * f + i] = splat(bias[f])
-        conv_tile(
-            F, <const vec*> &x[0, 2 * p, 2 * q, 0], x.strides[1] // VECTOR_BYTES, filters.tap,
-            filters.T, w + k % FILTERS, sums
-        )
+        if filters.phases:
+            conv_tile(F, True, seen + q * LANES, 0, filters, w, sums)
+        else:
+            conv_tile(F, False, seen + 2 * q * LANES, W, filters, w, sums)
         if pooling:
             for f in range(F):
                 pool_tile(
@@ -97,7 +108,10 @@ cdef void conv_direct(
     const Filters* filters, bint careful, const real[:, :, :, ::1] x, real[:, :, :, ::1] out,
     real[:, :, :, ::1] winner
 ) noexcept nogil:
-    """x (C, H, W, L) -> pooled values and winners (K, P, Q, L); or outputs, without winners."""
+    """x (C, H, W, L) -> pooled values and winners (K, P, Q, L); or outputs, without winners.
+
+    Of one image in phases, x is (1, 1, windows, L), and what comes out is (K, 1, windows, L).
+    """
     cdef Py_ssize_t K = out.shape[0], k, p, n
     for p in range(out.shape[1] if winner.shape[0] > 0 else tiles_of(2, out.shape[1])):
         k = 0
@@ -125,27 +139,17 @@ cdef void fill_taps(const Operation* op, Filters* filters) noexcept nogil:
         filters.tap[t] = ((c * op.H + r) * op.W + s) * LANES
 
 
-cdef inline double larger_size(double largest, double value) noexcept nogil:
-    """Return the larger absolute value; NaN counts as larger than anything."""
-    return fabs(value) if fabs(value) > largest or value != value else largest
-
-
-cdef void fill_tiles(
-    const Operation* op, Filters* filters, const real* weight, const real* bias
+cdef inline void fill_tiles(
+    const Operation* op, Filters* filters, Py_ssize_t size, const real* weight, const real* bias
 ) noexcept nogil:
-    """Copy the filters into tiles (T, FILTERS), 0 behind the last, and note the largest values."""
+    """Copy the weights (K, T) into tiles (T, size), and the bias (K,); 0 where there is none."""
     cdef real* tiles = <real*> filters.tiles
     cdef real* biases = <real*> filters.biases
-    cdef Py_ssize_t k, t, T = filters.T
-    cdef real value
-    filters.largest_weight = filters.largest_bias = 0
-    for k in range(padded_filters(op)):
+    cdef Py_ssize_t k, t, T = filters.T, K = op.K
+    for k in range(padded_outputs(op)):
         for t in range(T):
-            value = weight[k * T + t] if k < op.K else 0
-            tiles[(k // FILTERS * T + t) * FILTERS + k % FILTERS] = value
-            filters.largest_weight = larger_size(filters.largest_weight, value)
-        biases[k] = bias[k] if bias != NULL and k < op.K else 0
-        filters.largest_bias = larger_size(filters.largest_bias, biases[k])
+            tiles[(k // size * T + t) * size + k % size] = weight[k * T + t] if k < K else 0
+        biases[k] = bias[k] if bias != NULL and k < K else 0
 
 
 cdef inline bint may_overflow(const Filters* filters, double* bound) noexcept nogil:

@@ -30,17 +30,7 @@ cdef inline real with_penalty(
 
 
 cdef void sgd_step(const Descent* descent) noexcept nogil:
-    """One step of SGD without momentum."""
-    cdef real* flat = <real*> descent.flat
-    cdef const real* gradient = <const real*> descent.gradient
-    cdef real lr = <real> descent.lr, weight_decay = <real> descent.weight_decay
-    cdef Py_ssize_t i
-    for i in range(descent.n):
-        flat[i] -= lr * with_penalty(gradient[i], weight_decay, flat[i])
-
-
-cdef void momentum_step(const Descent* descent) noexcept nogil:
-    """One step of SGD with momentum."""
+    """One step of SGD, with momentum where there are velocities."""
     cdef real* flat = <real*> descent.flat
     cdef const real* gradient = <const real*> descent.gradient
     cdef real lr = <real> descent.lr, weight_decay = <real> descent.weight_decay
@@ -50,8 +40,10 @@ cdef void momentum_step(const Descent* descent) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(descent.n):
         slope = with_penalty(gradient[i], weight_decay, flat[i])
-        speed = momentum * velocity[i] + slope
-        velocity[i] = without_trace(speed)
+        speed = slope
+        if velocity != NULL:
+            speed = momentum * velocity[i] + slope
+            velocity[i] = without_trace(speed)
         flat[i] -= lr * (slope + momentum * speed if nesterov else speed)
 
 

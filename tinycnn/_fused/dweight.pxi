@@ -9,12 +9,12 @@ tap's gradient is summed lane by lane, the lanes when a group is through.
 """
 
 
-cdef inline void spread_row(
-    const vec* winner, const vec* d, Py_ssize_t Q, vec* rows, vec* dbias
+cdef inline void winner_row(
+    int positions, const vec* winner, Py_ssize_t Q, vec* d, vec* dbias
 ) noexcept nogil:
-    """rows[4 positions, Q] = d[Q] where the winner is; dbias += what is not closed.
+    """d[Q] = 0 where the window is closed; dbias += what is left.
 
-    d may be the first of the rows.
+    With 4 positions, d[0, Q] is spread over d[4, Q], and stays where the winner is.
     """
     cdef int i
     cdef Py_ssize_t q
@@ -23,8 +23,11 @@ cdef inline void spread_row(
         place = winner[q]
         value = where_greater(splat(0), place, splat(0), d[q])
         total += value
-        for i in range(4):
-            rows[i * Q + q] = where_equal(place, splat(i), value, splat(0))
+        if positions == 1:
+            d[q] = value
+        else:
+            for i in range(positions):
+                d[i * Q + q] = where_equal(place, splat(i), value, splat(0))
     dbias[0] += total
 
 
@@ -45,18 +48,6 @@ cdef inline void dense_row(
     if Q % 2:
         even[Q // 2] = d[Q - 1]
         odd[Q // 2] = splat(0)
-
-
-cdef inline void close_row(
-    const vec* winner, vec* d, Py_ssize_t Q, vec* dbias
-) noexcept nogil:
-    """d[Q] = 0 where the window is closed; dbias += what is left."""
-    cdef Py_ssize_t q
-    cdef vec total = splat(0)
-    for q in range(Q):
-        d[q] = where_greater(splat(0), winner[q], splat(0), d[q])
-        total += d[q]
-    dbias[0] += total
 
 
 cdef inline void spread_tile(
@@ -137,7 +128,14 @@ cdef inline void spread_taps(
 
 cdef inline real[:, :, ::1] dw_of(const Prepared* conv, const Slot* slot) noexcept nogil:
     """(K, T, L), both rounded up."""
-    return view3(slot.dw[conv.index], padded_filters(&conv.op), padded_taps(&conv.op), LANES)
+    return view3(
+        slot.sums + conv.dw_at, padded_outputs(&conv.op), padded_taps(&conv.op), LANES
+    )
+
+
+cdef inline real[:, ::1] dbias_of(const Prepared* conv, const Slot* slot) noexcept nogil:
+    """(K, L)"""
+    return view2(slot.sums + conv.dbias_at, conv.op.K, LANES)
 
 
 cdef inline void gradient_rows(
@@ -146,17 +144,20 @@ cdef inline void gradient_rows(
 ) noexcept nogil:
     """rows[k % 4, 4 positions, Q] = the gradient of row p of windows of filter k; dbias += it."""
     cdef const Operation* op = &conv.op
-    cdef real[:, :, :, ::1] out = outputs(conv, slot, b)
-    cdef real[:, :, :, ::1] winner = winners(conv, slot, b)
-    cdef vec* dbias = <vec*> slot.dbias[conv.index] + k
+    cdef real[:, :, :, ::1] out
+    cdef real[:, :, :, ::1] winner
+    cdef real[:, ::1] sums = dbias_of(conv, slot)
+    cdef vec* dbias = <vec*> &sums[k, 0]
     cdef vec* row = <vec*> &rows[k % 4, 0, 0, 0]
     cdef Py_ssize_t h
     if op.kind == BLOCK:
-        read_gradient(slot, op, k, p, 1, row)
-        spread_row(<const vec*> &winner[k, p, 0, 0], row, op.Q, row, dbias)
+        winner = winners(conv, slot, b)
+        read_gradient(conv, slot, b, k, p, 1, row)
+        winner_row(4, <const vec*> &winner[k, p, 0, 0], op.Q, row, dbias)
         return
+    out = outputs(conv, slot, b)
     for h in range(2 * p, min(2 * p + 2, op.P)):
-        read_gradient(slot, op, k, h, 1, <vec*> &d[k, h, 0, 0])
+        read_gradient(conv, slot, b, k, h, 1, <vec*> &d[k, h, 0, 0])
         dense_row(
             op.kind == CONV_RELU, <const vec*> &out[k, h, 0, 0], <vec*> &d[k, h, 0, 0], op.Q,
             <vec*> &rows[k % 4, h % 2 * 2, 0, 0], <vec*> &rows[k % 4, h % 2 * 2 + 1, 0, 0], dbias
@@ -174,7 +175,7 @@ cdef void dweight_by_spreading(
     """
     cdef const Operation* op = &conv.op
     cdef Py_ssize_t windows = 1 if op.kind == BLOCK else 2, p, k, f, tile
-    cdef real[:, :, :, ::1] x = inputs(conv, slot, b)
+    cdef real[:, :, :, ::1] x = maps_of(conv, input_of(conv, slot, b))
     cdef real[:, :, :, ::1] rows = view4(slot.rows, 4, 4, tiles_of(windows, op.Q), LANES)
     cdef real[:, :, ::1] dw = dw_of(conv, slot)
     for p in range(tiles_of(windows, op.P)):
@@ -193,11 +194,11 @@ cdef void dweight_by_selecting(
 ) noexcept nogil:
     """The same for a first block with kernels of 3x3, or with 5 columns, and 32 registers."""
     cdef Py_ssize_t K = block.op.K, Q = block.op.Q, R = block.op.R, p, k, c, r, first
-    cdef real[:, :, :, ::1] x = inputs(block, slot, b)
+    cdef real[:, :, :, ::1] x = maps_of(block, input_of(block, slot, b))
     cdef real[:, :, :, ::1] winner = winners(block, slot, b)
     cdef real[:, :, :, ::1] rows = view4(slot.rows, 4, 4, Q, LANES)
     cdef real[:, :, ::1] dw = dw_of(block, slot)
-    cdef real[:, ::1] dbias = view2(slot.dbias[0], K, LANES)
+    cdef real[:, ::1] dbias = dbias_of(block, slot)
     cdef const vec* places
     cdef vec* row
     for p in range(winner.shape[1]):
@@ -205,11 +206,11 @@ cdef void dweight_by_selecting(
             # All their rows first: while the weights and winners of one come from the second-level
             # cache, those of the next are asked for.
             for k in range(16 * first, min(16 * first + 16, K)):
-                read_gradient(slot, &block.op, k, p, 1, <vec*> &rows[k % 16 // 4, k % 4, 0, 0])
+                read_gradient(block, slot, b, k, p, 1, <vec*> &rows[k % 16 // 4, k % 4, 0, 0])
             for k in range(16 * first, min(16 * first + 16, K)):
                 row = <vec*> &rows[k % 16 // 4, k % 4, 0, 0]
                 places = <const vec*> &winner[k, p, 0, 0]
-                close_row(places, row, Q, <vec*> &dbias[k, 0])
+                winner_row(1, places, Q, row, <vec*> &dbias[k, 0])
                 for c in range(x.shape[0]):
                     if block.op.S == 3:
                         select_tile(
@@ -234,7 +235,7 @@ cdef void first_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
 
 cdef void add_up_taps(const Prepared* block, const Slot* slot, real* dweight) noexcept nogil:
     """dweight (K, T) = the sums over the lanes of dw (K, T, L), whose T is rounded up."""
-    cdef const vec* dw = <const vec*> slot.dw[block.index]
+    cdef const vec* dw = <const vec*> (slot.sums + block.dw_at)
     cdef Py_ssize_t k
     for k in range(block.op.K):
-        sum_rows(dw + k * padded_taps(&block.op), block.T, dweight + k * block.T)
+        sum_rows(dw + k * padded_taps(&block.op), block.filters.T, dweight + k * block.filters.T)

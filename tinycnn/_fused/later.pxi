@@ -25,11 +25,6 @@ cdef struct Winners:
     Py_ssize_t n
 
 
-cdef Py_ssize_t row_runs(Py_ssize_t n) noexcept nogil:
-    """How many runs n values take."""
-    return (n + LANES - 1) // LANES
-
-
 cdef inline void runs_tile(
     int R, int N, const Rows* seen, const real* d, const whole* at, Py_ssize_t n, const Rows* out
 ) noexcept nogil:
@@ -234,8 +229,8 @@ cdef void later_filters(
 cdef void read_filters(const Prepared* block, const Slot* slot, real* dweight) noexcept nogil:
     """dw (K, R, runs * L) -> dweight (K, C, R, S)."""
     cdef Py_ssize_t C = block.op.C, R = block.op.R, S = block.op.S, k, c, r, s
-    cdef const real* dw = <const real*> slot.dw[block.index]
-    cdef Py_ssize_t row = row_runs(S * C) * LANES
+    cdef const real* dw = <const real*> (slot.sums + block.dw_at)
+    cdef Py_ssize_t row = round_up(S * C, LANES)
     for k in range(block.op.K):
         for c in range(C):
             for r in range(R):
@@ -245,7 +240,7 @@ cdef void read_filters(const Prepared* block, const Slot* slot, real* dweight) n
 
 cdef Py_ssize_t frame_row(const Prepared* block) noexcept nogil:
     """Values of a row of a frame, which is as wide as one of a patch."""
-    return row_runs((block.op.S + 1) * block.op.C) * LANES
+    return round_up((block.op.S + 1) * block.op.C, LANES)
 
 
 cdef Py_ssize_t frame_size(const Prepared* block) noexcept nogil:
@@ -293,21 +288,21 @@ cdef void later_input(
 cdef void later_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
     """The operation BLOCK backward, after the first one."""
     cdef const Operation* op = &block.op
-    cdef Py_ssize_t i = block.index, size = op.H * op.W, k
-    cdef real[:, :, :, ::1] x = inputs(block, slot, b)
-    cdef real[:, :, :, ::1] dx = view4(gradient_of(slot, i, b), op.C, op.H, op.W, LANES)
+    cdef Py_ssize_t size = op.H * op.W, k
+    cdef real[:, :, :, ::1] x = maps_of(block, input_of(block, slot, b))
+    cdef real[:, :, :, ::1] dx = maps_of(block, gradient_of(block, slot, b))
     cdef real[:, :, :, ::1] winner = winners(block, slot, b)
     cdef real[:, :, :, ::1] d = view4(slot.maps, op.K, op.P, op.Q, LANES)
     cdef real[:, :, ::1] spread = view3(slot.winners, 3, LANES, padded_maps(block))
     cdef real[:, ::1] noted = view2(slot.noted, 2, noted_size(block))
     cdef real[:, ::1] images = view2(slot.images, LANES, padded_image(block))
     for k in range(op.K):
-        read_gradient(slot, &block.op, k, 0, op.P, <vec*> &d[k, 0, 0, 0])
-    spread_winners(block, winner, d, spread, view2(slot.dbias[i], op.K, LANES))
+        read_gradient(block, slot, b, k, 0, op.P, <vec*> &d[k, 0, 0, 0])
+    spread_winners(block, winner, d, spread, dbias_of(block, slot))
     lanes_to_images(&x[0, 0, 0, 0], size, size * op.C, images)
     later_filters(
         block, images, spread, noted,
-        view3(slot.dw[i], op.K, op.R, row_runs(op.S * op.C) * LANES)
+        view3(slot.sums + block.dw_at, op.K, op.R, round_up(op.S * op.C, LANES))
     )
     if by_winograd(&block.op):
         fill_zero(&dx[0, 0, 0, 0], op.C * size * LANES)
@@ -319,4 +314,3 @@ cdef void later_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexce
         fill_zero(&images[0, 0], LANES * padded_image(block))
         later_input(block, spread, noted, images)
         images_to_lanes(images, size, size * op.C, &dx[0, 0, 0, 0])
-    slot.dout = Source(values=gradient_of(slot, i, b), next=block, dlinear=NULL)

@@ -13,17 +13,10 @@ cdef enum:
 
 
 cdef void fill_linear(Prepared* linear, const real* flat) noexcept nogil:
-    """Copy the weights (M, F) into tiles, and the bias, 0 where there is none or no output."""
-    cdef Py_ssize_t M = linear.op.K, F = linear.T, m, f
-    cdef const real* weight = flat + linear.op.weight_at
-    cdef real* tile = <real*> linear.filters.tiles
-    cdef real* bias = <real*> linear.filters.biases
-    for m in range(round_up(M, OUTPUTS)):
-        for f in range(F):
-            tile[f * OUTPUTS + m % OUTPUTS] = weight[m * F + f] if m < M else 0
-        bias[m] = flat[linear.op.bias_at + m] if linear.op.bias_at >= 0 and m < M else 0
-        if m % OUTPUTS == OUTPUTS - 1:
-            tile += F * OUTPUTS
+    """Copy the weights (M, F) and the bias into tiles."""
+    fill_tiles(
+        &linear.op, &linear.filters, OUTPUTS, flat + linear.op.weight_at, bias_of(&linear.op, flat)
+    )
 
 
 cdef inline Py_ssize_t pieces_of(Py_ssize_t F) noexcept nogil:
@@ -100,36 +93,35 @@ cdef void linear_dx(
         for i in range(OUTPUTS):
             d[i] = dout[m + i] if m + i < M else splat(0)
         if M - m > 5:
-            if tile == 0:
-                dx_tile(10, False, w, d, n, dx)
-            else:
-                dx_tile(10, True, w, d, n, dx)
-        elif tile == 0:
-            dx_tile(5, False, w, d, n, dx)
+            dx_tile(10, tile > 0, w, d, n, dx)
         else:
-            dx_tile(5, True, w, d, n, dx)
-        w += linear.T * OUTPUTS
+            dx_tile(5, tile > 0, w, d, n, dx)
+        w += linear.filters.T * OUTPUTS
 
 
 cdef void read_gradient(
-    const Slot* slot, const Operation* op, Py_ssize_t k, Py_ssize_t p, Py_ssize_t rows, vec* d
+    const Prepared* op, const Slot* slot, Py_ssize_t b, Py_ssize_t k, Py_ssize_t p,
+    Py_ssize_t rows, vec* d
 ) noexcept nogil:
     """d[rows, Q] = the gradient of an operation's outputs of filter k, from row p on.
 
-    It is read from within the border of what comes next, or computed from that of its outputs.
+    It is read from within the border of what comes next; or, where that is a linear operation,
+    computed from the gradient of its outputs.
     """
-    cdef const Source* dout = &slot.dout
-    cdef const Operation* next_op = &dout.next.op
-    cdef const vec* values = <const vec*> dout.values
-    cdef Py_ssize_t first = (k * op.P + p) * op.Q, row
-    if values == NULL:
-        linear_dx(dout.next, <const vec*> dout.dlinear, first, rows * op.Q, d)
+    cdef const Prepared* next_op = op + 1
+    cdef const Operation* maps = &next_op.op
+    cdef Py_ssize_t Q = op.op.Q, first = (k * op.op.P + p) * Q, row
+    cdef const vec* values
+    if is_linear(next_op):
+        values = <const vec*> gradient_of(next_op + 1, slot, b)
+        linear_dx(next_op, values, first, rows * Q, d)
     else:
-        values += (k * next_op.H + next_op.top + p) * next_op.W + next_op.left
+        values = <const vec*> gradient_of(next_op, slot, b)
+        values += (k * maps.H + maps.top + p) * maps.W + maps.left
         for row in range(rows):
-            memcpy(d + row * op.Q, values + row * next_op.W, op.Q * VECTOR_BYTES)
-    if dout.next.drops:
-        drop(dout.next, slot.place, d, rows * op.Q, first)
+            memcpy(d + row * Q, values + row * maps.W, Q * VECTOR_BYTES)
+    if drops(next_op, slot):
+        drop(next_op, slot, d, rows * Q, first)
 
 
 cdef inline void dweight_tile(
@@ -181,43 +173,29 @@ cdef void linear_dweight(
 
 
 cdef void linear_forward(const Prepared* linear, Slot* slot, Py_ssize_t b) noexcept nogil:
-    """The operation LINEAR, of lane block b."""
-    cdef Py_ssize_t i = linear.index, M = linear.op.K, F = linear.T
+    """The operations LINEAR and LINEAR_RELU, of lane block b."""
+    cdef Py_ssize_t M = linear.op.K, F = linear.filters.T, m
+    cdef vec* out = <vec*> input_of(linear + 1, slot, b)
     linear_outputs(
-        view2(input_of(slot, i, b), F, LANES),
+        view2(input_of(linear, slot, b), F, LANES),
         view3(linear.filters.tiles, tiles_of(OUTPUTS, M), F, OUTPUTS),
-        view1(linear.filters.biases, M),
-        view2(input_of(slot, i + 1, b), M, LANES)
+        view1(linear.filters.biases, M), view2(out, M, LANES)
     )
-
-
-cdef void linear_backward(const Prepared* linear, Slot* slot, Py_ssize_t b) noexcept nogil:
-    """The operation LINEAR backward: what comes before it computes its gradient from dlogits.
-
-    Those of the last operation are there already.
-    """
-    cdef vec* dout = <vec*> gradient_of(slot, linear.index + 1, b)
-    if slot.dout.next != NULL:
-        read_gradient(slot, &linear.op, 0, 0, linear.op.K, dout)
-    slot.dout = Source(values=NULL, next=linear, dlinear=dout)
-
-
-cdef void linear_relu_forward(const Prepared* linear, Slot* slot, Py_ssize_t b) noexcept nogil:
-    """The operation LINEAR_RELU, of lane block b."""
-    cdef vec* out = <vec*> input_of(slot, linear.index + 1, b)
-    cdef Py_ssize_t m
-    linear_forward(linear, slot, b)
-    for m in range(linear.op.K):  # NaN stays NaN
+    for m in range(M if linear.op.kind == LINEAR_RELU else 0):  # NaN stays NaN
         out[m] = where_greater(splat(0), out[m], splat(0), out[m])
 
 
-cdef void linear_relu_backward(const Prepared* linear, Slot* slot, Py_ssize_t b) noexcept nogil:
-    """The operation LINEAR_RELU backward; it is never the last one."""
-    cdef const vec* out = <const vec*> input_of(slot, linear.index + 1, b)
-    cdef vec* dout = <vec*> gradient_of(slot, linear.index + 1, b)
-    cdef Py_ssize_t m
-    linear_backward(linear, slot, b)
-    for m in range(linear.op.K):
+cdef void linear_backward(const Prepared* linear, Slot* slot, Py_ssize_t b) noexcept nogil:
+    """They backward: what comes before computes its gradient from dout as it needs it.
+
+    That of the last operation, dlogits, is there already.
+    """
+    cdef const vec* out = <const vec*> input_of(linear + 1, slot, b)
+    cdef vec* dout = <vec*> gradient_of(linear + 1, slot, b)
+    cdef Py_ssize_t M = linear.op.K, m
+    if linear[1].op.K > 0:
+        read_gradient(linear, slot, b, 0, 0, M, dout)
+    for m in range(M if linear.op.kind == LINEAR_RELU else 0):
         dout[m] = where_greater(out[m], splat(0), dout[m], splat(0))
 
 
@@ -225,13 +203,13 @@ cdef void linear_collect(
     const Prepared* linear, Slot* slot, Py_ssize_t n, real* gradient
 ) noexcept nogil:
     """Put the gradients of a linear operation's parameters, of n lane blocks, into their places."""
-    cdef Py_ssize_t i = linear.index, M = linear.op.K, b, m
-    cdef real[:, :, ::1] dout = lane_blocks(gradient_of(slot, i + 1, 0), n, slot.d[i + 1].step, M)
+    cdef Py_ssize_t M = linear.op.K, b, m
+    cdef real[:, :, ::1] dout = lane_blocks(gradient_of(linear + 1, slot, 0), n, slot.d_step, M)
     cdef real* dbias = gradient + linear.op.bias_at
     cdef vec total
     linear_dweight(
-        lane_blocks(input_of(slot, i, 0), n, slot.x[i].step, linear.T), dout,
-        view2(gradient + linear.op.weight_at, M, linear.T)
+        lane_blocks(input_of(linear, slot, 0), n, slot.linear_step, linear.filters.T), dout,
+        view2(gradient + linear.op.weight_at, M, linear.filters.T)
     )
     for m in range(M if linear.op.bias_at >= 0 else 0):
         total = splat(0)

@@ -43,7 +43,7 @@ cdef void maps_backward(const Prepared* conv, Slot* slot, Py_ssize_t b) noexcept
         dweight_by_spreading(conv, slot, b, inside(framed, 0, 0, op.P, op.Q))
         return
     framed = view4(slot.maps, op.K, back.H, back.W, LANES)
-    dx = view4(gradient_of(slot, conv.index, b), op.C, op.H, op.W, LANES)
+    dx = maps_of(conv, gradient_of(conv, slot, b))
     dweight_by_spreading(conv, slot, b, inside(framed, back.top, back.left, op.P, op.Q))
     clear_border(&back, <real*> slot.maps)
     convolve(
@@ -51,4 +51,3 @@ cdef void maps_backward(const Prepared* conv, Slot* slot, Py_ssize_t b) noexcept
         <vec*> slot.planes, inside(dx, op.top, op.left, op.inner_H, op.inner_W),
         view4(NULL, 0, 0, 0, LANES)
     )
-    slot.dout = Source(values=gradient_of(slot, conv.index, b), next=conv, dlinear=NULL)

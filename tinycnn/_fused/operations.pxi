@@ -5,9 +5,8 @@ room for its arrays in `memory.pxi`.
 """
 
 # prepare: bring parameters into the form in which the kernels want them. forward and backward: one
-# lane block, the b-th of a group, between the arrays of a slot; backward moves `slot.dout` from the
-# gradient of the output to that of the input. single: forward, of one image by itself; NULL where
-# there is no such way. collect: the parameters' gradients of n lane blocks.
+# lane block, the b-th of a group, between the arrays of a slot. single: forward, of one image by
+# itself; NULL where there is no such way. collect: the parameters' gradients of n lane blocks.
 cdef struct Steps:
     void (*prepare)(Prepared*, const real* flat) noexcept nogil
     void (*forward)(const Prepared*, Slot*, Py_ssize_t b) noexcept nogil
@@ -20,40 +19,40 @@ cdef Steps operations[N_KINDS]
 
 cdef void conv_prepare(Prepared* conv, const real* flat) noexcept nogil:
     cdef const Operation* op = &conv.op
-    cdef const real* weight = flat + op.weight_at
-    cdef const real* bias = flat + op.bias_at if op.bias_at >= 0 else NULL
-    fill_filters(op, &conv.filters, weight, bias, conv.u_back)
+    fill_filters(op, &conv.filters, flat + op.weight_at, bias_of(op, flat), conv.u_back)
     if op.kind != BLOCK:
-        fill_turned(conv, weight)
+        fill_turned(conv, flat + op.weight_at)
         return
-    fill_seen(conv)
+    fill_phases(conv)
     if conv.index > 0 and conv.u_back == NULL:
         fill_frames(conv, flat)
 
 
 cdef void conv_forward(const Prepared* conv, Slot* slot, Py_ssize_t b) noexcept nogil:
     convolve(
-        &conv.filters, may_overflow(&conv.filters, &slot.bound), inputs(conv, slot, b),
-        <vec*> slot.planes, outputs(conv, slot, b), winners(conv, slot, b)
+        &conv.filters, may_overflow(&conv.filters, &slot.bound),
+        maps_of(conv, input_of(conv, slot, b)), <vec*> slot.planes, outputs(conv, slot, b),
+        winners(conv, slot, b)
     )
 
 
 cdef void block_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
-    if block.index == 0:
-        first_backward(block, slot, b)
-    else:
+    if is_later(block):
         later_backward(block, slot, b)
+    else:
+        first_backward(block, slot, b)
 
 
 cdef void conv_collect(
     const Prepared* conv, Slot* slot, Py_ssize_t n, real* gradient
 ) noexcept nogil:
-    if conv.index == 0 or conv.op.kind != BLOCK:
-        add_up_taps(conv, slot, gradient + conv.op.weight_at)
-    else:
+    cdef real[:, ::1] dbias = dbias_of(conv, slot)
+    if is_later(conv):
         read_filters(conv, slot, gradient + conv.op.weight_at)
+    else:
+        add_up_taps(conv, slot, gradient + conv.op.weight_at)
     if conv.op.bias_at >= 0:
-        sum_rows(<const vec*> slot.dbias[conv.index], conv.op.K, gradient + conv.op.bias_at)
+        sum_rows(<const vec*> &dbias[0, 0], conv.op.K, gradient + conv.op.bias_at)
 
 
 operations[BLOCK] = Steps(
@@ -69,7 +68,4 @@ operations[LINEAR] = Steps(
     prepare=&fill_linear, forward=&linear_forward, single=&linear_single,
     backward=&linear_backward, collect=&linear_collect
 )
-operations[LINEAR_RELU] = Steps(
-    prepare=&fill_linear, forward=&linear_relu_forward, single=&linear_relu_single,
-    backward=&linear_relu_backward, collect=&linear_collect
-)
+operations[LINEAR_RELU] = operations[LINEAR]

@@ -6,7 +6,8 @@ float32, or all are float64.
 
 
 cdef int enter_arrays(Descent* descent, flat, gradient) except -1:
-    """Tell a step where the parameters and their gradient are."""
+    """Tell a step, of which nothing is known yet, where the parameters and their gradient are."""
+    memset(descent, 0, sizeof(Descent))
     descent.item = flat.itemsize
     descent.n = flat.size
     descent.flat = floats_of(flat, descent.n, descent.item, PyBUF_WRITABLE)
@@ -30,7 +31,7 @@ def momentum_step(flat, gradient, velocity, numbers, /):
     descent.sum = floats_of(velocity, descent.n, descent.item, PyBUF_WRITABLE)
     descent.lr, descent.beta, descent.weight_decay, descent.nesterov = numbers
     with nogil:
-        kernels_of(descent.item).momentum_step(&descent)
+        kernels_of(descent.item).sgd_step(&descent)
 
 
 def adam_step(flat, gradient, gradient_sum, square_sum, numbers, /):

@@ -1,7 +1,7 @@
 """Packing: from images anywhere in a data set to a lane block, scaled on the way.
 
-Meanwhile the images of the next lane block are fetched into the cache: main memory is slow, and what
-an image needs besides is computed in the time that its bytes would take to come.
+Meanwhile the images of the next lane block are fetched into the cache: main memory is slow, and
+what an image needs besides is computed in the time that its bytes would take to come.
 """
 
 ctypedef fused pixel:

@@ -4,30 +4,20 @@ Included in ``_bindings.pyx``.
 """
 
 
-def logits(
-    Pool pool not None, Work work not None, flat, Images images not None, out, /
+def outputs(
+    Pool pool not None, Work work not None, flat, Images images not None, out, bint features, /
 ):
-    """Fill out (N, n_classes) with the images' logits; return whether all pixels were finite."""
-    return run_outputs(pool, work, flat, images, out, work.plan.net.n_operations)
+    """Fill out with the images' logits (N, n_classes), or the last operation's inputs: features.
 
-
-def features(
-    Pool pool not None, Work work not None, flat, Images images not None, out, /
-):
-    """Fill out (N, n_features) with what the last operation sees; else as `logits`."""
-    return run_outputs(pool, work, flat, images, out, work.plan.net.n_operations - 1)
-
-
-cdef bint run_outputs(
-    Pool pool, Work work, flat, Images images, out, Py_ssize_t n_run
-) except -1:
+    Return whether all pixels were finite.
+    """
     cdef Plan plan = work.plan
-    cdef Py_ssize_t width = plan.n_features if n_run < plan.net.n_operations else plan.n_classes
+    cdef Py_ssize_t width = plan.n_features if features else plan.n_classes
     cdef Job job
     work.enter(&job)
     job.flat = floats_of(flat, plan.n_parameters, plan.item, 0)
     job.count = images.enter(&job)
-    job.n_run = n_run
+    job.n_run -= features
     job.out = floats_of(out, job.count * width, plan.item, PyBUF_WRITABLE)
     with nogil:
         work.make_tables(&job)
@@ -67,7 +57,7 @@ cdef class State:
         if n_images < 1 or lane_blocks > (PY_SSIZE_T_MAX - flat_bytes) // plan.kept_bytes - 1:
             raise ValueError(f"a state of {n_images} images")
         self.plan, self.n_images, self.keys, self.filled = plan, n_images, keys, False
-        self.nbytes = ALIGNMENT + flat_bytes + lane_blocks * plan.kept_bytes
+        self.nbytes = flat_bytes + lane_blocks * plan.kept_bytes
         try:
             self.memory = plan.take_memory(self.nbytes)
         except MemoryError as error:
@@ -75,7 +65,7 @@ cdef class State:
                 f"{n_images} images need {self.nbytes} bytes until the backward pass; take fewer "
                 "at a time"
             ) from error
-        self.flat = first_aligned(self.memory.start)
+        self.flat = self.memory.start
         self.kept = self.flat + flat_bytes
         memcpy(self.flat, parameters, plan.n_parameters * plan.item)
 
@@ -86,11 +76,10 @@ cdef class State:
 
     cdef int enter(self, Work work, Job* job) except -1:
         """Tell a job where everything is."""
-        work.enter_keys(self.keys)
+        work.enter_keys(job, self.keys)
         job.flat = self.flat
         job.count = self.n_images
         job.kept = self.kept
-        job.kept_bytes = self.plan.kept_bytes
         return 0
 
 
@@ -146,7 +135,10 @@ cdef class Batches:
     work : Work
         For training.
     flat : (n_parameters,)
-    examples : Examples
+    examples : tuple
+        Images; labels, an order or None, weights or None, and moves or None, as arrays: all but the
+        order of all images. It trusts what the arrays say: labels that are classes, an order of
+        numbers of images.
     smoothing : float
         Share of each target that is spread evenly over all classes.
     keys : (n_dropouts,), optional
@@ -156,26 +148,52 @@ cdef class Batches:
     cdef Job job
     cdef Pool pool
     cdef Work work
-    cdef Examples examples
+    cdef Images images
+    cdef const int64_t[::1] labels
+    cdef const int64_t[::1] order
+    cdef const double[::1] weights
+    cdef const int8_t[:, ::1] moves
     cdef object flat
     cdef object gradient
     cdef const uint64_t[::1] keys
     cdef Py_ssize_t n_images  # in the order
 
     def __cinit__(
-        self, Pool pool not None, Work work not None, flat, Examples examples not None,
+        self, Pool pool not None, Work work not None, flat, tuple examples not None,
         double smoothing, const uint64_t[::1] keys=None, /
     ):
         cdef Plan plan = work.plan
-        self.pool, self.work, self.flat, self.examples = pool, work, flat, examples
+        self.pool, self.work, self.flat, self.keys = pool, work, flat, keys
+        self.images, self.labels, self.order, self.weights, self.moves = examples
         self.gradient = flat.copy()
         work.enter(&self.job)
-        self.keys = keys
-        work.enter_keys(keys)
+        work.enter_keys(&self.job, keys)
         work.enter_gradient(&self.job, self.gradient)
         self.job.flat = floats_of(flat, plan.n_parameters, plan.item, 0)
-        self.n_images = examples.enter(&self.job)
+        self.enter_examples(&self.job)
         self.job.loss.smoothing = smoothing
+
+    cdef int enter_examples(self, Job* job) except -1:
+        """Tell a job where the examples are."""
+        cdef Py_ssize_t n = self.images.enter(job)
+        if (
+            self.labels.shape[0] != n
+            or self.weights is not None and self.weights.shape[0] != n
+            or self.moves is not None and (self.moves.shape[0] != n or self.moves.shape[1] != 3)
+        ):
+            raise ValueError(f"{n} images need as many labels, weights and rows of 3 moves")
+        job.loss.labels = &self.labels[0]
+        if self.weights is not None:
+            job.loss.weights = &self.weights[0]
+        if self.moves is not None:
+            job.images.moves = &self.moves[0, 0]
+        if self.order is not None:
+            n = self.order.shape[0]
+            if n == 0:
+                raise ValueError("the order must name at least one image")
+            job.images.order = &self.order[0]
+        self.n_images = n
+        return 0
 
     def differentiate(self, Py_ssize_t first=0, Py_ssize_t last=PY_SSIZE_T_MAX, /):
         """Return the mean loss of images first to last, its gradient, and their total weight.
@@ -191,7 +209,6 @@ cdef class Batches:
                 f"first, last: a batch must begin among the {self.n_images} images of the order, "
                 f"and before it ends, got {first}, {last}"
             )
-        self.work.enter_keys(self.keys)
         job.first = first
         job.count = min(last, self.n_images) - first
         with nogil:

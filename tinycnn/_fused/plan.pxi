@@ -6,18 +6,20 @@ Included in ``_bindings.pyx``.
 
 @final
 cdef class Memory:
-    """Bytes that nobody has written to."""
+    """Bytes that begin at a whole cache line; zeros at first."""
 
+    cdef char* allocated
     cdef char* start
     cdef Py_ssize_t n_bytes
 
     def __cinit__(self, Py_ssize_t n_bytes, /):
-        self.start, self.n_bytes = <char*> PyMem_Malloc(n_bytes), n_bytes
-        if self.start == NULL:
+        self.allocated, self.n_bytes = <char*> PyMem_Calloc(n_bytes + ALIGNMENT, 1), n_bytes
+        if self.allocated == NULL:
             raise MemoryError(f"no {n_bytes} bytes of memory")
+        self.start = self.allocated + (ALIGNMENT - <size_t> self.allocated % ALIGNMENT) % ALIGNMENT
 
     def __dealloc__(self):
-        PyMem_Free(self.start)
+        PyMem_Free(self.allocated)
 
 
 @final
@@ -27,6 +29,7 @@ cdef class Plan:
     Parameters
     ----------
     rows : array of Operation
+        They fit each other: `plan.py` has checked them.
     n_parameters : int
     item : int
         Bytes of a parameter: 4 or 8.
@@ -43,7 +46,6 @@ cdef class Plan:
 
     cdef const Kernels* kernels
     cdef Network net
-    cdef Needs needs
     # The memory of states that are no longer used: fresh memory costs as much as a forward pass,
     # since the system hands it out page by page.
     cdef list spare
@@ -55,26 +57,29 @@ cdef class Plan:
         Py_ssize_t group_images, Py_ssize_t group_bytes, /
     ):
         cdef Network* net = &self.net
+        cdef Prepared* op
         cdef Py_ssize_t i, lane_block_bytes = 0, n = rows.shape[0]
         if not 0 < n <= MAX_OPERATIONS or item not in (4, 8):
             raise ValueError(f"a plan of {n} operations on floats of {item} bytes")
-        net.n_operations, net.n_parameters, net.item = n, n_parameters, item
+        net.n_operations, net.n_parameters = n, n_parameters
         self.kernels = kernels_of(item)
         self.item, self.lanes, self.n_parameters = item, lane_count(item), n_parameters
         for i in range(n):
-            prepare_row(net, i, rows[i])
+            op = &net.operations[i]
+            op.op, op.index = rows[i], i
             self.n_dropouts = max(self.n_dropouts, rows[i].dropout + 1)
-            if rows[i].kind >= LINEAR:
-                lane_block_bytes += net.operations[i].T * kernels.vector_bytes
-        if rows[n - 1].kind != LINEAR:
-            raise ValueError("a plan ends with LINEAR")
+            if op.op.kind >= LINEAR:
+                self.n_features = op.op.C * op.op.H * op.op.W
+                lane_block_bytes += self.n_features * kernels.vector_bytes
         net.group = max(
             min(group_images // self.lanes, group_bytes // lane_block_bytes), <Py_ssize_t> 1
         )
         self.group_images = net.group * self.lanes
-        self.n_classes, self.n_features = rows[n - 1].K, net.operations[n - 1].T
-        self.kernels.memory_needs(net, &self.needs)
-        self.kept_bytes = self.needs.kept
+        self.n_classes = op.op.K
+        op += 1
+        op.op.kind, op.op.C, op.op.H, op.op.W = LINEAR, self.n_classes, 1, 1
+        self.kernels.lay_out(net)
+        self.kept_bytes = net.kept_bytes
         self.spare = []
 
     cdef Memory take_memory(self, Py_ssize_t n_bytes):
@@ -91,48 +96,6 @@ cdef class Plan:
         if (len(self.spare) + 1) * memory.n_bytes <= SPARE_BYTES:
             self.spare.append(memory)
         return 0
-
-
-cdef int prepare_row(Network* net, Py_ssize_t i, Operation op) except -1:
-    """Enter row i of a plan, and check that it fits what comes before."""
-    cdef Prepared* row = &net.operations[i]
-    cdef Prepared* before = &net.operations[i - 1] if i > 0 else NULL
-    cdef Py_ssize_t rows, columns
-    cdef bint fits = (
-        min(op.C, op.inner_H, op.inner_W, op.K) > 0 and min(op.top, op.left) >= 0
-        and op.top + op.inner_H <= op.H and op.left + op.inner_W <= op.W
-    )
-    row.op = op
-    row.index = i
-    row.out_top = row.out_left = 0
-    row.out_H, row.out_W = op.P, op.Q
-    if op.kind < LINEAR:
-        # Without a pool, windows are whole, too.
-        rows, columns = op.P + op.P % 2, op.Q + op.Q % 2
-        if op.kind == BLOCK:
-            rows, columns = 2 * op.P, 2 * op.Q
-        fits = fits and min(op.kind + 1, op.R, op.S, op.P, op.Q) > 0
-        fits = fits and rows <= op.H - op.R + 1 and columns <= op.W - op.S + 1
-        row.T = op.C * op.R * op.S
-    else:
-        fits = fits and op.kind in (LINEAR, LINEAR_RELU) and op.P == op.Q == 1
-        fits = fits and op.H == op.inner_H and op.W == op.inner_W
-        row.T = op.C * op.H * op.W
-    fits = fits and 0 <= op.weight_at <= net.n_parameters - op.K * row.T
-    fits = fits and -1 <= op.bias_at <= net.n_parameters - op.K
-    fits = fits and -1 <= op.dropout < MAX_OPERATIONS and 0 <= op.rate < 1
-    if before != NULL and op.kind < LINEAR:
-        fits = fits and before.op.kind < LINEAR
-    if before != NULL:
-        fits = fits and op.C * op.inner_H * op.inner_W == before.op.K * before.op.P * before.op.Q
-        fits = fits and (op.inner_W == before.op.Q or op.kind >= LINEAR)
-        fits = fits and (op.inner_H == before.op.P or op.kind >= LINEAR)
-        if op.kind < LINEAR:
-            before.out_H, before.out_W = op.H, op.W
-            before.out_top, before.out_left = op.top, op.left
-    if not fits:
-        raise ValueError(f"row {i} of the plan does not fit: {op}")
-    return 0
 
 
 cdef inline Py_ssize_t pixel_bytes(int kind) noexcept nogil:
@@ -185,61 +148,15 @@ cdef class Images:
                 f"{op.inner_W} pixels of {pixel_bytes(self.kind)} bytes"
             )
         fields.pixels = self.pixels.buf
-        fields.order = NULL
-        fields.moves = NULL
         fields.scale = self.scale
         fields.shift = self.shift
         fields.kind = <PixelKind> self.kind
-        fields.bound = 0
-        for c in range(op.C):
+        for c in range(self.n_channels):
             fields.bound = max(
                 fields.bound, fabs(self.shift[c]), fabs(255 * self.scale[c] + self.shift[c])
             )
         job.all_finite = True
         return n
-
-
-@final
-cdef class Examples:
-    """Labelled images to learn from; labels, weights and moves are of all images.
-
-    It trusts what the arrays say: labels that are classes, an order of numbers of images.
-    """
-
-    cdef Images images
-    cdef const int64_t[::1] labels
-    cdef const int64_t[::1] order
-    cdef const double[::1] weights
-    cdef const int8_t[:, ::1] moves
-
-    def __cinit__(
-        self, Images images not None, const int64_t[::1] labels not None,
-        const int64_t[::1] order, const double[::1] weights, const int8_t[:, ::1] moves, /
-    ):
-        self.images, self.labels, self.order = images, labels, order
-        self.weights, self.moves = weights, moves
-
-    cdef Py_ssize_t enter(self, Job* job) except -1:
-        """Tell a job where everything is; return how many images are in the order."""
-        cdef Py_ssize_t n = self.images.enter(job)
-        if (
-            self.labels.shape[0] != n
-            or self.weights is not None and self.weights.shape[0] != n
-            or self.moves is not None and (self.moves.shape[0] != n or self.moves.shape[1] != 3)
-        ):
-            raise ValueError(f"{n} images need as many labels, weights and rows of 3 moves")
-        job.loss.labels = &self.labels[0]
-        job.loss.weights = NULL
-        if self.weights is not None:
-            job.loss.weights = &self.weights[0]
-        if self.moves is not None:
-            job.images.moves = &self.moves[0, 0]
-        if self.order is None:
-            return n
-        if self.order.shape[0] == 0:
-            raise ValueError("the order must name at least one image")
-        job.images.order = &self.order[0]
-        return self.order.shape[0]
 
 
 @final
@@ -264,7 +181,7 @@ cdef class Work:
     cdef Network net  # with its tables
     cdef bint has_tables
     cdef Py_ssize_t slot_bytes
-    cdef char* memory
+    cdef Memory memory
     cdef char* flat  # (n_parameters,): what the tables were made from
     cdef char* tables
     cdef char* slots
@@ -273,36 +190,28 @@ cdef class Work:
 
     def __cinit__(self, Plan plan not None, Py_ssize_t n_threads, bint training, /):
         cdef const Network* net = &plan.net
-        cdef Py_ssize_t table_bytes = aligned(plan.needs.tables), loss_bytes, chunk_bytes
-        cdef Py_ssize_t flat_bytes = aligned(net.n_parameters * net.item)
+        cdef Py_ssize_t table_bytes = aligned(net.table_bytes), loss_bytes, chunk_bytes
+        cdef Py_ssize_t flat_bytes = aligned(net.n_parameters * plan.item)
         if n_threads < 1:
             raise ValueError(f"needs a thread, got {n_threads}")
         self.plan, self.n_threads, self.training = plan, n_threads, training
         self.net, self.has_tables = net[0], False
-        self.slot_bytes = aligned(plan.needs.training if training else plan.needs.predicting)
+        self.slot_bytes = aligned(net.training_bytes if training else net.predicting_bytes)
         loss_bytes = MAX_CHUNKS * sizeof(double) if training else 0
-        chunk_bytes = MAX_CHUNKS * net.n_parameters * net.item if training else 0
-        self.nbytes = ALIGNMENT + flat_bytes + table_bytes + n_threads * self.slot_bytes
+        chunk_bytes = MAX_CHUNKS * net.n_parameters * plan.item if training else 0
+        self.nbytes = flat_bytes + table_bytes + n_threads * self.slot_bytes
         self.nbytes += loss_bytes + chunk_bytes
         # Zeros: borders of maps stay as they are; and what stands behind the last filter is
         # multiplied too, though nobody reads the product: subnormal numbers would be slow.
-        self.memory = <char*> PyMem_Calloc(self.nbytes, 1)
-        if self.memory == NULL:
-            raise MemoryError(f"no {self.nbytes} bytes of work space")
-        self.flat = first_aligned(self.memory)
+        self.memory = Memory(self.nbytes)
+        self.flat = self.memory.start
         self.tables = self.flat + flat_bytes
         self.slots = self.tables + table_bytes
         self.losses = <double*> (self.slots + n_threads * self.slot_bytes)
         self.chunks = <char*> self.losses + loss_bytes
 
-    def __dealloc__(self):
-        PyMem_Free(self.memory)
-
     cdef void enter(self, Job* job) noexcept:
-        """Tell a job its network, which drops nothing, and where to work."""
-        cdef Py_ssize_t i
-        for i in range(self.net.n_operations):
-            self.net.operations[i].drops = False
+        """Tell a job, of which nothing is known yet, its network and where to work."""
         memset(job, 0, sizeof(Job))
         job.net = &self.net
         job.n_run = job.net.n_operations
@@ -310,31 +219,26 @@ cdef class Work:
 
     cdef void make_tables(self, Job* job) noexcept nogil:
         """Make the tables from a job's parameters, unless the last ones were made from the same."""
-        cdef Py_ssize_t n_bytes = self.net.n_parameters * self.net.item
+        cdef Py_ssize_t n_bytes = self.net.n_parameters * self.plan.item
         if not self.has_tables or memcmp(self.flat, job.flat, n_bytes) != 0:
             memcpy(self.flat, job.flat, n_bytes)
             self.plan.kernels.prepare(&self.net, self.flat, self.tables)
             self.has_tables = True
         self.plan.kernels.divide(job)
 
-    cdef int enter_keys(self, const uint64_t[::1] keys) except -1:
-        """Tell the network the key of each dropout; None: nothing is dropped."""
-        cdef Prepared* op
-        cdef Py_ssize_t i
-        if keys is not None and keys.shape[0] != self.plan.n_dropouts:
-            raise ValueError(f"{self.plan.n_dropouts} dropouts, {keys.shape[0]} keys")
-        for i in range(self.net.n_operations):
-            op = &self.net.operations[i]
-            op.drops = keys is not None and op.op.dropout >= 0
-            if op.drops:
-                op.key = keys[op.op.dropout]
+    cdef int enter_keys(self, Job* job, const uint64_t[::1] keys) except -1:
+        """Tell a job the key of each dropout; None: nothing is dropped."""
+        if keys is not None:
+            if keys.shape[0] != self.plan.n_dropouts or keys.shape[0] == 0:
+                raise ValueError(f"{self.plan.n_dropouts} dropouts, {keys.shape[0]} keys")
+            job.keys = &keys[0]
         return 0
 
     cdef int enter_gradient(self, Job* job, gradient) except -1:
         """Tell a job where its gradient is to go."""
         if not self.training:
             raise ValueError("needs work space for training")
-        job.gradient = floats_of(gradient, job.net.n_parameters, job.net.item, PyBUF_WRITABLE)
+        job.gradient = floats_of(gradient, self.plan.n_parameters, self.plan.item, PyBUF_WRITABLE)
         job.most_chunks = MAX_CHUNKS
         job.losses = self.losses
         return 0

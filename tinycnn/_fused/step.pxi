@@ -9,6 +9,7 @@ number of threads.
 """
 
 cdef enum:
+    ALONE = 0  # instead of a number of images: one by itself
     # So many images are computed one by one instead of as a lane block.
     FEW_IMAGES = LANES // 4
     # Values that are summed over all chunks at a time: their sums stay in the first-level cache.
@@ -21,9 +22,8 @@ cdef void divide(Job* job) noexcept nogil:
     Two groups or more are an even number, so that two threads have the same to do, unless one of
     them would be empty.
     """
-    cdef Py_ssize_t L = VECTOR_BYTES // job.net.item
-    job.lane_blocks = (job.count + L - 1) // L
-    job.n_groups = (job.lane_blocks + job.net.group - 1) // job.net.group
+    job.lane_blocks = tiles_of(LANES, job.count)
+    job.n_groups = tiles_of(job.net.group, job.lane_blocks)
     if job.n_groups > 1:
         job.n_groups = min(job.n_groups + job.n_groups % 2, job.lane_blocks)
     job.n_chunks = min(job.n_groups, job.most_chunks)
@@ -34,172 +34,202 @@ cdef Py_ssize_t first_lane_block(const Job* job, Py_ssize_t group) noexcept nogi
     return group * job.lane_blocks // job.n_groups
 
 
-cdef double largest(const vec* x, Py_ssize_t n) noexcept nogil:
-    """Largest absolute value of x[n, L]; NaN if there is a NaN or an infinity."""
-    cdef vec top = splat(0), odd = splat(0)
-    cdef Py_ssize_t i
-    cdef int l
-    cdef double result = 0
-    for i in range(n):
-        top = larger(x[i], larger(-x[i], top))
-        odd += x[i] * 0
-    for l in range(LANES):
-        result = max(result, <double> (<real*> &top)[l]) + (<real*> &odd)[l]
-    return result
-
-
 cdef inline Py_ssize_t index_of(const Images* images, Py_ssize_t place) noexcept nogil:
     """Where the image at a place of the order, or without one of all, stands."""
     return place if images.order == NULL else images.order[place]
 
 
-cdef void pack_lane_block(
+cdef void load_pixels(
     const Job* job, Slot* slot, const pixel* pixels, Py_ssize_t first, Py_ssize_t count, real* x
 ) noexcept nogil:
-    """Pack count images from the first one on, moved if they are to be.
+    """Pack count images from the first one on, moved if they are to be; or that one ALONE.
 
     The images are those at order[first], order[first + 1], ..., or simply at first, first + 1, ...
     if there is no order.
     """
     cdef const Images* images = &job.images
-    cdef const Operation* op = &job.net.operations[0].op
-    cdef Py_ssize_t size = op.C * op.inner_H * op.inner_W, l, index
-    cdef Py_ssize_t L = LANES, last = job.first + job.count - 1
+    cdef const Prepared* op = &job.net.operations[0]
+    cdef Py_ssize_t size = pixels_of(op), l, index, last = job.first + job.count - 1
     cdef const pixel* image[2 * LANES]
     cdef pixel* placed = <pixel*> slot.placed
-    for l in range(L):
-        image[L + l] = pixels + index_of(images, min(first + L + l, last)) * size
+    if count == ALONE:
+        pack_single(pixels + first * size, images, op, <real*> slot.scratch, x)
+        return
+    for l in range(<Py_ssize_t> LANES):
+        image[LANES + l] = pixels + index_of(images, min(first + LANES + l, last)) * size
         index = index_of(images, first + (l if l < count else 0))
         image[l] = pixels + index * size
         if images.moves != NULL:
             if l < count:
-                move_image(image[l], op, images.moves + 3 * index, placed + l * size)
+                move_image(image[l], &op.op, images.moves + 3 * index, placed + l * size)
             image[l] = placed + (l if l < count else 0) * size
-    pack(image, count, images, op, x)
+    pack(image, count, images, &op.op, x)
 
 
-cdef void load_lane_block(
-    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, real* x
+cdef void load(
+    Job* job, Slot* slot, Py_ssize_t first, Py_ssize_t count, real* x, Py_ssize_t n
 ) noexcept nogil:
-    """Pack count images from the first one on, and note their largest absolute value."""
-    cdef const Operation* op = &job.net.operations[0].op
+    """As `load_pixels`, and note the largest absolute value of x[n, L]."""
+    slot.bound = job.images.bound
     if job.images.kind == BYTES:
-        pack_lane_block(job, slot, <const uint8_t*> job.images.pixels, first, count, x)
-        slot.bound = job.images.bound
+        load_pixels(job, slot, <const uint8_t*> job.images.pixels, first, count, x)
         return
     if job.images.kind == FLOATS:
-        pack_lane_block(job, slot, <const float*> job.images.pixels, first, count, x)
+        load_pixels(job, slot, <const float*> job.images.pixels, first, count, x)
     else:
-        pack_lane_block(job, slot, <const double*> job.images.pixels, first, count, x)
-    slot.bound = largest(<const vec*> x, op.C * op.H * op.W)
+        load_pixels(job, slot, <const double*> job.images.pixels, first, count, x)
+    slot.bound = largest(<const vec*> x, n)
     if slot.bound != slot.bound:
         job.all_finite = False
 
 
-cdef void lane_block_forward(
-    Job* job, Slot* slot, Py_ssize_t count, Py_ssize_t b
-) noexcept nogil:
+cdef void lane_block_forward(Job* job, Slot* slot, Py_ssize_t count, Py_ssize_t b) noexcept nogil:
     """From count images, from the slot's place on, to the outputs, as lane block b of its group."""
-    cdef const Prepared* op
+    cdef const Prepared* op = &job.net.operations[0]
     cdef Py_ssize_t i
+    load(job, slot, slot.place, count, <real*> input_of(op, slot, b), input_size(op))
     for i in range(job.n_run):
         op = &job.net.operations[i]
-        if has_border(&op.op):
-            clear_border(&op.op, <real*> input_of(slot, i, b))
-    load_lane_block(job, slot, slot.place, count, <real*> input_of(slot, 0, b))
-    for i in range(job.n_run):
-        op = &job.net.operations[i]
-        if op.drops:
+        if drops(op, slot):
             drop_inputs(op, slot, b)
+        lay_out_scratch(op, slot, slot.scratch, False)
         operations[op.op.kind].forward(op, slot, b)
 
 
-cdef void lane_block_backward(
-    const Job* job, Slot* slot, Py_ssize_t b
+cdef void image_forward(Job* job, Slot* slot, Py_ssize_t index, real* out) noexcept nogil:
+    """Outputs of one image by itself."""
+    cdef const Prepared* op = &job.net.operations[0]
+    cdef Py_ssize_t i
+    load(job, slot, index, ALONE, <real*> slot.single, tiles_of(LANES, single_size(op)))
+    for i in range(job.n_run):
+        op = &job.net.operations[i]
+        lay_out_scratch(op, slot, slot.scratch, False)
+        operations[op.op.kind].single(op, slot)
+    op = &job.net.operations[job.n_run]
+    memcpy(out, slot.single + op.single_at, input_size(op) * sizeof(real))
+
+
+cdef void write_outputs(
+    const Job* job, const real* values, Py_ssize_t first, Py_ssize_t count, Py_ssize_t n
 ) noexcept nogil:
+    """Put values (n, L) of count images, the first one on, into their places.
+
+    Those are (images, n) or, where values are kept for the backward pass, (n, images): whoever goes
+    on with the logits in NumPy does so a class at a time.
+    """
+    cdef real* out = <real*> job.out
+    cdef Py_ssize_t i, l
+    for i in range(n if job.kept != NULL else 0):
+        memcpy(out + i * job.count + first, values + i * LANES, count * sizeof(real))
+    for l in range(count if job.kept == NULL else 0):
+        for i in range(n):
+            out[(first + l) * n + i] = values[i * LANES + l]
+
+
+cdef void enter_group(const Job* job, Slot* slot, Py_ssize_t group) noexcept nogil:
+    """Point to the values of a group that were kept, or are to be, and to what decides on drops."""
+    slot.keys = job.keys
+    if job.kept != NULL:
+        slot.x = job.kept + first_lane_block(job, group) * job.net.kept_bytes
+        slot.step = slot.linear_step = job.net.kept_bytes
+
+
+cdef void group_forward(void* data, Py_ssize_t group, Py_ssize_t slot_number) noexcept nogil:
+    """Outputs of one group of images; what backward needs is kept, if asked for."""
+    cdef Job* job = <Job*> data
+    cdef Slot slot
+    cdef const Prepared* last = &job.net.operations[job.n_run]
+    cdef Py_ssize_t first = first_lane_block(job, group), n = input_size(last), b, i, start, count
+    cdef bint singly = job.kept == NULL
+    for i in range(job.n_run):
+        singly = singly and operations[job.net.operations[i].op.kind].single != NULL
+    lay_out_slot(job.net, &slot, job.slots + slot_number * job.slot_bytes, False)
+    enter_group(job, &slot, group)
+    for b in range(first_lane_block(job, group + 1) - first):
+        start = (first + b) * LANES
+        count = min(<Py_ssize_t> LANES, job.count - start)
+        if singly and count <= FEW_IMAGES:
+            for i in range(start, start + count):
+                image_forward(job, &slot, i, <real*> job.out + i * n)
+            continue
+        slot.place = job.first + start
+        lane_block_forward(job, &slot, count, b)
+        write_outputs(job, <const real*> input_of(last, &slot, b), start, count, n)
+
+
+cdef void lane_block_backward(const Job* job, Slot* slot, Py_ssize_t b) noexcept nogil:
     """From the gradient of the logits to that of all blocks, added to the slot's dw and dbias."""
     cdef const Prepared* op
     cdef Py_ssize_t i
-    slot.dout = Source(values=NULL, next=NULL, dlinear=NULL)
     for i in range(job.net.n_operations - 1, -1, -1):
         op = &job.net.operations[i]
+        lay_out_scratch(op, slot, slot.scratch, True)
         operations[op.op.kind].backward(op, slot, b)
 
 
 cdef void read_dlogits(
-    const Job* job, const real* dlogits, Py_ssize_t first, Py_ssize_t count, real* d
+    const Job* job, Py_ssize_t first, Py_ssize_t count, real[:, ::1] d
 ) noexcept nogil:
     """d (M, L) = dlogits (M, images) of count images, the first one on, and 0 behind them.
 
     What is next to the subnormal numbers becomes 0, too: see `cross_entropy`.
     """
-    cdef Py_ssize_t m, l, L = LANES
-    cdef real tiny = 1e-30 if sizeof(real) == sizeof(float) else 1e-290
+    cdef const real* dlogits = <const real*> job.dlogits
+    cdef Py_ssize_t m, l
     cdef real value
-    for m in range(job.net.operations[job.net.n_operations - 1].op.K):
-        for l in range(L):
+    for m in range(d.shape[0]):
+        for l in range(d.shape[1]):
             value = dlogits[m * job.count + first + l] if l < count else 0
-            d[m * L + l] = 0 if fabs(value) < tiny else value
+            d[m, l] = without_trace(value)
 
 
-cdef double group_gradient(
-    Job* job, Slot* slot, Py_ssize_t group, real* gradient
-) noexcept nogil:
+cdef double group_gradient(Job* job, Slot* slot, Py_ssize_t group, real* gradient) noexcept nogil:
     """Gradient (n_parameters,) of the images of a group, and their summed loss.
 
     Where a forward pass has kept its values, its gradient is that of dlogits, and there is no loss.
     """
-    cdef const Prepared* op
-    cdef Py_ssize_t n = job.net.n_operations
-    cdef Py_ssize_t L = LANES, first = first_lane_block(job, group)
-    cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, i, start, count
-    cdef real* dlogits
+    cdef const Prepared* op = &job.net.operations[0]
+    cdef const Prepared* last = op + job.net.n_operations
+    cdef Py_ssize_t first = first_lane_block(job, group), b, i, start, count
+    cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first
+    cdef real[:, ::1] d
     cdef double loss = 0
-    for i in range(n):
-        op = &job.net.operations[i]
-        if not is_linear(&op.op):
-            fill_zero(<real*> slot.dw[i], dweight_size(op))
-            fill_zero(<real*> slot.dbias[i], padded_filters(&op.op) * L)
-    if job.kept != NULL:
-        lay_out_kept(job.net, slot, job.kept + first * job.kept_bytes)
+    enter_group(job, slot, group)
+    memset(slot.sums, 0, job.net.sums_bytes)
     for i in range(n_lane_blocks):
         # What was kept last is still in the cache.
         b = i if job.kept == NULL else n_lane_blocks - 1 - i
-        start = (first + b) * L
-        count = min(L, job.count - start)
+        start = (first + b) * LANES
+        count = min(<Py_ssize_t> LANES, job.count - start)
         slot.place = job.first + start
-        dlogits = <real*> gradient_of(slot, n, b)
+        d = view2(gradient_of(last, slot, b), last.op.C, LANES)
         if job.kept != NULL:
-            read_dlogits(job, <const real*> job.dlogits, start, count, dlogits)
+            read_dlogits(job, start, count, d)
         else:
             lane_block_forward(job, slot, count, b)
-            loss += cross_entropy(
-                &job.loss, view2(dlogits, job.net.operations[n - 1].op.K, LANES), job.images.order,
-                slot.place, count
-            )
+            memcpy(&d[0, 0], input_of(last, slot, b), last.op.C * VECTOR_BYTES)
+            loss += cross_entropy(&job.loss, d, job.images.order, slot.place, count)
         lane_block_backward(job, slot, b)
-    for i in range(n):
-        op = &job.net.operations[i]
+    while op < last:
         operations[op.op.kind].collect(op, slot, n_lane_blocks, gradient)
+        op += 1
     return loss
 
 
-cdef void chunk_gradient(
-    Job* job, Py_ssize_t chunk, Py_ssize_t slot_number, real* out
-) noexcept nogil:
+cdef void chunk_gradient(void* data, Py_ssize_t task, Py_ssize_t slot_number) noexcept nogil:
     """Gradient of one chunk of images, summed over its groups in double."""
+    cdef Job* job = <Job*> data
     cdef Slot slot
+    # What was kept last is still in the cache.
+    cdef Py_ssize_t chunk = task if job.kept == NULL else job.n_chunks - 1 - task
     cdef Py_ssize_t first_group = chunk * job.n_groups // job.n_chunks
     cdef Py_ssize_t last_group = (chunk + 1) * job.n_groups // job.n_chunks
-    cdef Py_ssize_t g, i, n = job.net.n_parameters, last = job.net.n_operations
+    cdef Py_ssize_t g, i, n = job.net.n_parameters
+    cdef real* out = <real*> job.out + chunk * n
     cdef real* gradient
     cdef double* total
     cdef double loss = 0
     lay_out_slot(job.net, &slot, job.slots + slot_number * job.slot_bytes, True)
-    if job.kept == NULL:
-        # The logits become their gradients where they stand.
-        slot.d[last] = slot.x[last]
-    out += chunk * n
     gradient = out if last_group == first_group + 1 else <real*> slot.gradient
     total = <double*> slot.total
     for g in range(first_group, last_group):
@@ -213,102 +243,22 @@ cdef void chunk_gradient(
     job.losses[chunk] = loss
 
 
-cdef void add_chunks(
-    const real* chunks, Py_ssize_t n_chunks, Py_ssize_t n, real* gradient
-) noexcept nogil:
-    """gradient[n] = the sum of chunks[n_chunks, n], in double and in the order of the chunks."""
+cdef void add_chunks(Job* job) noexcept nogil:
+    """The gradient = the sum of those of the chunks, in double and in their order."""
+    cdef const real* chunks = <const real*> job.out
+    cdef real* gradient = <real*> job.gradient
     cdef double total[GRADIENT_PIECE]
-    cdef Py_ssize_t c, i, first = 0, length
+    cdef Py_ssize_t c, i, first = 0, length, n = job.net.n_parameters
     while first < n:
         length = min(<Py_ssize_t> GRADIENT_PIECE, n - first)
         for i in range(length):
             total[i] = chunks[first + i]
-        for c in range(1, n_chunks):
+        for c in range(1, job.n_chunks):
             for i in range(length):
                 total[i] += chunks[c * n + first + i]
         for i in range(length):
             gradient[first + i] = <real> total[i]
         first += length
-
-
-cdef void write_outputs(
-    const Job* job, const real* values, Py_ssize_t first, Py_ssize_t count, real* out
-) noexcept nogil:
-    """Put values (n, L) of count images, the first one on, into their places.
-
-    out is (images, n) or, where values are kept for the backward pass, (n, images): whoever goes on
-    with the logits in NumPy does so a class at a time.
-    """
-    cdef Py_ssize_t L = LANES, i, l
-    cdef Py_ssize_t n = input_bytes(job.net, job.n_run) // VECTOR_BYTES
-    if job.kept != NULL:
-        for i in range(n):
-            memcpy(out + i * job.count + first, values + i * L, count * sizeof(real))
-        return
-    for l in range(count):
-        for i in range(n):
-            out[(first + l) * n + i] = values[i * L + l]
-
-
-cdef void load_image(Job* job, Slot* slot, Py_ssize_t index) noexcept nogil:
-    """Pack one image by itself, and note its largest absolute value."""
-    cdef const Prepared* first = &job.net.operations[0]
-    cdef Py_ssize_t at = index * first.op.C * first.op.inner_H * first.op.inner_W
-    cdef real* x = <real*> slot.single[0]
-    cdef real* row = <real*> slot.pooled
-    if job.images.kind == BYTES:
-        pack_single((<const uint8_t*> job.images.pixels) + at, &job.images, first, row, x)
-        slot.bound = job.images.bound
-        return
-    if job.images.kind == FLOATS:
-        pack_single((<const float*> job.images.pixels) + at, &job.images, first, row, x)
-    else:
-        pack_single((<const double*> job.images.pixels) + at, &job.images, first, row, x)
-    slot.bound = largest(<const vec*> x, tiles_of(LANES, single_size(first)))
-    if slot.bound != slot.bound:
-        job.all_finite = False
-
-
-cdef void image_forward(Job* job, Slot* slot, Py_ssize_t index, real* out) noexcept nogil:
-    """Outputs of one image by itself."""
-    cdef const Prepared* op
-    cdef Py_ssize_t i
-    load_image(job, slot, index)
-    for i in range(job.n_run):
-        op = &job.net.operations[i]
-        operations[op.op.kind].single(op, slot)
-    memcpy(out, slot.single[job.n_run], input_bytes(job.net, job.n_run) // LANES)
-
-
-cdef void group_forward(
-    Job* job, Py_ssize_t group, Py_ssize_t slot_number, real* out
-) noexcept nogil:
-    """Outputs of one group of images; what backward needs is kept, if asked for."""
-    cdef Slot slot
-    cdef Py_ssize_t L = LANES, first = first_lane_block(job, group)
-    cdef Py_ssize_t n_lane_blocks = first_lane_block(job, group + 1) - first, b, start, count, i
-    cdef Py_ssize_t width = input_bytes(job.net, job.n_run) // VECTOR_BYTES
-    cdef bint singly = job.kept == NULL
-    for i in range(job.n_run):
-        singly = singly and operations[job.net.operations[i].op.kind].single != NULL
-    lay_out_slot(job.net, &slot, job.slots + slot_number * job.slot_bytes, False)
-    if job.kept != NULL:
-        lay_out_kept(job.net, &slot, job.kept + first * job.kept_bytes)
-    for b in range(n_lane_blocks):
-        start = (first + b) * L
-        count = min(L, job.count - start)
-        if singly and count <= FEW_IMAGES:
-            for i in range(start, start + count):
-                image_forward(job, &slot, i, out + i * width)
-            continue
-        slot.place = job.first + start
-        lane_block_forward(job, &slot, count, b)
-        write_outputs(
-            job, <const real*> input_of(&slot, job.n_run, b), start, count, out
-        )
-
-
-# What the table has.
 
 
 cdef void prepare(Network* net, const void* flat, char* tables) noexcept nogil:
@@ -319,21 +269,3 @@ cdef void prepare(Network* net, const void* flat, char* tables) noexcept nogil:
     for i in range(net.n_operations):
         op = &net.operations[i]
         operations[op.op.kind].prepare(op, <const real*> flat)
-
-
-cdef void chunk_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
-    cdef Job* job = <Job*> data
-    if job.kept != NULL:  # what was kept last is still in the cache
-        task = job.n_chunks - 1 - task
-    chunk_gradient(job, task, slot, <real*> job.out)
-
-
-cdef void forward_task(void* data, Py_ssize_t task, Py_ssize_t slot) noexcept nogil:
-    cdef Job* job = <Job*> data
-    group_forward(job, task, slot, <real*> job.out)
-
-
-cdef void add_up_chunks(Job* job) noexcept nogil:
-    add_chunks(
-        <const real*> job.out, job.n_chunks, job.net.n_parameters, <real*> job.gradient
-    )

@@ -129,19 +129,16 @@ cdef class Pool:
         In a forked child no worker exists: each is called off, and the caller does it all.
         """
         cdef Py_ssize_t i, n_helpers = min(n_threads, n_tasks) - 1
-        if n_helpers < 1 or not PyThread_acquire_lock(self.busy, NOWAIT_LOCK):
-            for i in range(n_tasks):
-                function(job, i, 0)
-            return
-        # Who forks while a worker enrols leaves the child a lock that nobody releases.
-        if PyThread_acquire_lock(self.counter, NOWAIT_LOCK):
-            n_helpers = min(n_helpers, self.n_workers)
-            PyThread_release_lock(self.counter)
-            self.share_out(function, job, n_tasks, n_helpers)
-        else:
-            for i in range(n_tasks):
-                function(job, i, 0)
-        PyThread_release_lock(self.busy)
+        if n_helpers > 0 and PyThread_acquire_lock(self.busy, NOWAIT_LOCK):
+            # Who forks while a worker enrols leaves the child a lock that nobody releases.
+            if PyThread_acquire_lock(self.counter, NOWAIT_LOCK):
+                n_helpers = min(n_helpers, self.n_workers)
+                PyThread_release_lock(self.counter)
+                self.share_out(function, job, n_tasks, n_helpers)
+                n_tasks = 0
+            PyThread_release_lock(self.busy)
+        for i in range(n_tasks):
+            function(job, i, 0)
 
     cdef void share_out(
         self, TaskFunction function, void* job, Py_ssize_t n_tasks, Py_ssize_t n_helpers

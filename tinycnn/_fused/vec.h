@@ -146,24 +146,17 @@ TINY void transpose(vec *a)
         b[i + 3] = ZIP64_HIGH(high, high2);
 #endif
     }
-#if TINYCNN_VECTOR_BYTES == 64
-    UNROLL for (int i = 0; i < PIECE; i++) {
-        vec even = EVEN(b[i], b[i + PIECE]), odd = ODD(b[i], b[i + PIECE]);
-        vec even2 = EVEN(b[i + 2 * PIECE], b[i + 3 * PIECE]);
-        vec odd2 = ODD(b[i + 2 * PIECE], b[i + 3 * PIECE]);
-        a[i] = EVEN(even, even2);
-        a[i + PIECE] = EVEN(odd, odd2);
-        a[i + 2 * PIECE] = ODD(even, even2);
-        a[i + 3 * PIECE] = ODD(odd, odd2);
+#ifdef EVEN
+    for (int n = 1; n < LANES / PIECE; n *= 2) {
+        UNROLL for (int i = 0; i < LANES / 2; i++) {
+            int j = i + i / PIECE * PIECE;
+            a[i] = EVEN(b[j], b[j + PIECE]);
+            a[i + LANES / 2] = ODD(b[j], b[j + PIECE]);
+        }
+        UNROLL for (int i = 0; i < LANES; i++) b[i] = a[i];
     }
-#elif TINYCNN_VECTOR_BYTES == 32
-    UNROLL for (int i = 0; i < PIECE; i++) {
-        a[i] = EVEN(b[i], b[i + PIECE]);
-        a[i + PIECE] = ODD(b[i], b[i + PIECE]);
-    }
-#else
-    UNROLL for (int i = 0; i < LANES; i++) a[i] = b[i];
 #endif
+    UNROLL for (int i = 0; i < LANES; i++) a[i] = b[i];
 }
 
 /* Random words of 32 bits, one a lane: `layers.py` has the same in NumPy. */

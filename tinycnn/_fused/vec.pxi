@@ -92,3 +92,17 @@ cdef void sum_rows(const vec* rows, Py_ssize_t n, real* out) noexcept nogil:
             a[j] = rows[min(i * LANES + j, n - 1)]
         lane_sums(a)
         memcpy(out + i * LANES, a, min(<Py_ssize_t> LANES, n - i * LANES) * sizeof(real))
+
+
+cdef double largest(const vec* x, Py_ssize_t n) noexcept nogil:
+    """Largest absolute value of x[n, L]; NaN if there is a NaN or an infinity."""
+    cdef vec top = splat(0), odd = splat(0)
+    cdef Py_ssize_t i
+    cdef int l
+    cdef double result = 0
+    for i in range(n):
+        top = larger(x[i], larger(-x[i], top))
+        odd += x[i] * 0
+    for l in range(LANES):
+        result = max(result, <double> (<real*> &top)[l]) + (<real*> &odd)[l]
+    return result

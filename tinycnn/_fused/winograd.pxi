@@ -133,11 +133,24 @@ cdef void products(
         products_of(1, u, tile, bias, v, m)
 
 
+cdef inline void window_pixels(
+    const Filters* filters, Py_ssize_t c, const real* x, vec* pixels
+) noexcept nogil:
+    """pixels[4, 4] = those of channel c that L windows of one image see, from its phases."""
+    cdef const int64_t* seen = filters.tap + 36 * c
+    cdef int h, w
+    for h in range(4):
+        for w in range(4):
+            pixels[4 * h + w] = (<const loose*> (
+                x + seen[4 * (3 * min(h, 2) + min(w, 2)) + 2 * (h // 3) + w // 3]
+            ))[0]
+
+
 cdef inline void winograd_windows(
     bint pooling, const Filters* filters, const real[:, :, :, ::1] x, vec* v,
     real[:, :, :, ::1] out, real[:, :, :, ::1] winner
 ) noexcept nogil:
-    cdef Py_ssize_t C = x.shape[0], K = out.shape[0], w = 0, c, k, tile
+    cdef Py_ssize_t C = filters.T // 9, K = out.shape[0], w = 0, c, k, tile
     cdef Py_ssize_t Q = out.shape[2] if pooling else tiles_of(2, out.shape[2])
     cdef Py_ssize_t windows = (out.shape[1] if pooling else tiles_of(2, out.shape[1])) * Q
     cdef real[:, :, :, ::1] u = view4(filters.u, tiles_of(4, K), PLANES, C, 4)
@@ -145,10 +158,15 @@ cdef inline void winograd_windows(
     cdef int n, i, f
     cdef vec m[PLANES * 4 * WINDOWS]
     cdef vec four[4]
+    cdef vec pixels[16]
     while w < windows:
         n = windows_from(w, windows)
         for i in range(n):
             for c in range(C):
+                if filters.phases:
+                    window_pixels(filters, c, &x[0, 0, w + i, 0], pixels)
+                    pixels_tile(pixels, 4, v + c * n + i, C * n)
+                    continue
                 pixels_tile(
                     <const vec*> &x[c, 2 * ((w + i) // Q), 2 * ((w + i) % Q), 0],
                     x.strides[1] // VECTOR_BYTES, v + c * n + i, C * n
@@ -283,9 +301,16 @@ cdef void fill_filters(
 
     u_back: what else Winograd wants for the way back, or NULL.
     """
+    filters.phases = False
     filters.least = 0 if op.kind == CONV_RELU else -INFINITY
     fill_taps(op, filters)
-    fill_tiles(op, filters, weight, bias)
+    fill_tiles(op, filters, FILTERS, weight, bias)
+    filters.largest_weight = largest(
+        <const vec*> filters.tiles, tiles_of(LANES, padded_outputs(op) * filters.T)
+    )
+    filters.largest_bias = largest(
+        <const vec*> filters.biases, tiles_of(LANES, padded_outputs(op))
+    )
     if filters.u != NULL:
         winograd_weights(
             view4(weight, op.K, op.C, 3, 3), view4(filters.u, tiles_of(4, op.K), PLANES, op.C, 4),

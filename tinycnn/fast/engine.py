@@ -138,13 +138,13 @@ class FastPath:
         self, flat: FloatArray, inputs: Inputs, n_threads: int | None = None
     ) -> tuple[FloatArray, bool]:
         """Compute the logits (N, n_classes), and whether all pixels were finite numbers."""
-        return self._outputs(kernels.logits, self.plan.n_classes, flat, inputs, n_threads)
+        return self._outputs(False, flat, inputs, n_threads)
 
     def features(
         self, flat: FloatArray, inputs: Inputs, n_threads: int | None = None
     ) -> tuple[FloatArray, bool]:
         """Compute what the last layer sees (N, n_features); else as :meth:`logits`."""
-        return self._outputs(kernels.features, self.plan.n_features, flat, inputs, n_threads)
+        return self._outputs(True, flat, inputs, n_threads)
 
     def gradients(
         self, flat: FloatArray, n_threads: int | None = None, label_smoothing: float = 0.0
@@ -158,8 +158,9 @@ class FastPath:
         return np.array([*numbers.values()], np.uint64) if numbers else None
 
     def _outputs(
-        self, compute: Any, width: int, flat: FloatArray, inputs: Inputs, n_threads: int | None
+        self, features: bool, flat: FloatArray, inputs: Inputs, n_threads: int | None
     ) -> tuple[FloatArray, bool]:
+        width = self.plan.n_features if features else self.plan.n_classes
         outputs = np.empty((len(inputs.images), width), self.dtype)
         if len(outputs) == 0:
             return outputs, True
@@ -167,13 +168,15 @@ class FastPath:
         if len(outputs) > threads * self._images_between_looks:
             for part in slabs(outputs, threads * self._images_between_looks):
                 some = inputs._replace(images=inputs.images[part])
-                outputs[part], finite = self._outputs(compute, width, flat, some, threads)
+                outputs[part], finite = self._outputs(features, flat, some, threads)
                 all_finite = all_finite and finite
             return outputs, all_finite
         work = self._borrow_work(threads, False)
-        all_finite = compute(pool_for(threads), work, flat, _kernel_images(inputs), outputs)
+        all_finite = kernels.outputs(
+            pool_for(threads), work, flat, _kernel_images(inputs), outputs, features
+        )
         self._give_back(work)
-        return outputs, bool(all_finite)
+        return outputs, all_finite
 
     def _borrow_work(self, n_threads: int, training: bool) -> kernels.Work:
         """Lend work space: that of an earlier call, unless another thread is using it."""
@@ -239,7 +242,7 @@ class FastGradients:
         inputs, labels, order, weights, moves = private_examples(
             examples, self._path.plan.n_classes
         )
-        taken = kernels.Examples(_kernel_images(inputs), labels, order, weights, moves)
+        taken = (_kernel_images(inputs), labels, order, weights, moves)
         pool = pool_for(self._work.n_threads)
         dropouts = self._path.draw_dropouts(rng)
         return kernels.Batches(pool, self._work, self._flat, taken, self._label_smoothing, dropouts)

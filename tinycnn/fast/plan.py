@@ -94,13 +94,9 @@ def make_plan(architecture: Architecture, dtype: np.dtype[Any]) -> kernels.Plan:
     """
     if LEVEL == REFERENCE:
         raise NoPlan(f"TINYCNN_CPU_LEVEL is {REFERENCE}")
-    return kernels.Plan(
-        make_table(architecture),
-        architecture.n_parameters,
-        dtype.itemsize,
-        GROUP_IMAGES,
-        GROUP_BYTES,
-    )
+    table = make_table(architecture)
+    require_fitting(table, architecture.n_parameters)
+    return kernels.Plan(table, architecture.n_parameters, dtype.itemsize, GROUP_IMAGES, GROUP_BYTES)
 
 
 def make_table(architecture: Architecture) -> npt.NDArray[np.void]:
@@ -197,3 +193,35 @@ def _require_countable(table: npt.NDArray[np.void]) -> None:
                 f"maps of {row['C']} x {row['H']} x {row['W']} have more than the {limit:,} values "
                 "of a fast operation"
             )
+
+
+def require_fitting(table: npt.NDArray[np.void], n_parameters: int) -> None:
+    """Refuse a table that would lead the kernels, which trust it, outside of their memory."""
+    t = {name: table[name] for name in OPERATION.names or ()}
+    conv = t["kind"] < LINEAR
+    # Without a pool, windows are whole, too.
+    windows = [np.where(t["kind"] == BLOCK, 2 * t[n], t[n] + t[n] % 2) for n in ("P", "Q")]
+    taps = t["C"] * np.where(conv, t["R"] * t["S"], t["H"] * t["W"])
+    fits = (
+        (t["kind"] >= BLOCK)
+        & (t["kind"] <= LINEAR_RELU)
+        & (np.min([t[n] for n in ("C", "inner_H", "inner_W", "K", "R", "S", "P", "Q")], 0) > 0)
+        & (np.min([t["top"], t["left"]], 0) >= 0)
+        & (t["top"] + t["inner_H"] <= t["H"])
+        & (t["left"] + t["inner_W"] <= t["W"])
+        & (~conv | (windows[0] <= t["H"] - t["R"] + 1) & (windows[1] <= t["W"] - t["S"] + 1))
+        & (conv | (t["P"] * t["Q"] == 1) & (t["H"] * t["W"] == t["inner_H"] * t["inner_W"]))
+        & (t["weight_at"] >= 0)
+        & (t["weight_at"] <= n_parameters - t["K"] * taps)
+        & (t["bias_at"] >= -1)
+        & (t["bias_at"] <= n_parameters - t["K"])
+        & (t["dropout"] >= -1)
+        & (t["dropout"] < MAX_OPERATIONS)
+        & (t["rate"] >= 0)
+        & (t["rate"] < 1)
+    )
+    for before, n in (("K", "C"), ("P", "inner_H"), ("Q", "inner_W")):
+        fits[1:] &= t[before][:-1] == t[n][1:]
+    fits[1:] &= conv[:-1] | ~conv[1:]
+    if not (len(table) and fits.all() and table[-1]["kind"] == LINEAR):
+        raise ValueError(f"rows of a plan that do not fit: {table[~fits]}")
