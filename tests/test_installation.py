@@ -14,11 +14,11 @@ import tinycnn
 from tinycnn.fast import dispatch
 
 
-def run_python(code, **environment):
+def run_python(code, cwd=None, **environment):
     """Run code in a fresh interpreter, return what it prints."""
     command = [sys.executable, "-W", "error", "-c", code]
     output = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **environment}
+        command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}
     )
     assert output.returncode == 0, output.stderr
     return output.stdout
@@ -69,3 +69,8 @@ def test_importing_every_submodule_runs_no_other_build_of_the_kernels(level):
 def test_a_free_threaded_python_stays_so():
     code = "import sys, tinycnn; print(sys._is_gil_enabled())"
     assert run_python(code).strip() == "False"
+
+
+def test_a_script_beside_a_clone_imports_the_package_and_not_the_clone(tmp_path):
+    (tmp_path / "tinycnn" / "tinycnn").mkdir(parents=True)
+    assert run_python("import tinycnn; print(tinycnn.CNN.__name__)", cwd=tmp_path) == "CNN\n"
