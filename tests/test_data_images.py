@@ -98,10 +98,13 @@ def test_files_beside_the_class_folders_are_named(folder, grey):
 
 
 def test_folder_without_class_folders(tmp_path, grey):
-    with pytest.raises(ValueError, match="has no class folders but nothing: put the images of"):
+    with pytest.raises(ValueError, match=r"folder_without\S* is empty: put the images of each class"):
         load(tmp_path)
-    with pytest.raises(ValueError, match="has no class folders but nothing"):
+    with pytest.raises(ValueError, match="is empty: put the images"):
         parts(tmp_path)
+    (tmp_path / "README").write_text("none yet")
+    with pytest.raises(ValueError, match="holds no images: put the images of each class into"):
+        load(tmp_path)
     save(tmp_path / "a.png", grey)
     with pytest.raises(ValueError, match=r"no class folders but 1 files, the first a\.png: put"):
         load_image_folder(tmp_path)

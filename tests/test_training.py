@@ -722,6 +722,24 @@ def test_progress_line_names_the_epoch():
     )
 
 
+@pytest.mark.parametrize(
+    ("epochs", "seconds", "shown"),
+    [
+        (50, 0.1, [*range(1, 51)]),
+        (200, 0.1, [1, *range(4, 201, 4)]),
+        (101, 0.1, [1, *range(3, 101, 3), 101]),
+        (101, 0.5, [*range(1, 102)]),
+    ],
+)
+def test_of_hundreds_of_quick_epochs_not_each_gets_a_line(epochs, seconds, shown):
+    stream = io.StringIO()
+    lines = ProgressLines(stream)
+    history = SimpleNamespace(train_loss=[0.5], seconds=[seconds], validation_accuracy=[])
+    for epoch in range(1, epochs + 1):
+        lines.on_epoch_end(SimpleNamespace(history=history, epoch=epoch, epochs=epochs))
+    assert [int(line[6:].partition("/")[0]) for line in stream.getvalue().splitlines()] == shown
+
+
 MEMORY_SCRIPT = """
 import resource
 import numpy as np

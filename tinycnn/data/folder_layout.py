@@ -202,11 +202,10 @@ def list_part(folder: Path, root: Path, labels_from: str | None) -> Listing:
 def _why_no_labels(folder: Path) -> str:
     files = _files(folder)
     if not files:
-        n_entries = len(visible(folder))
-        found = f"{n_entries} files that are no images" if n_entries else "nothing"
+        found = "holds no images" if visible(folder) else "is empty"
         return (
-            f"{folder} has no class folders but {found}: put the images of each class into a "
-            "subfolder named after it; a file of IDX or NPZ data is loaded by its own path"
+            f"{folder} {found}: put the images of each class into a subfolder named after it; a "
+            "file of IDX or NPZ data is loaded by its own path"
         )
     foreign = _identify(files[0])
     if foreign is not None:

@@ -123,7 +123,7 @@ def fit(
     n_threads : int, optional
         As many as this process has CPUs by default. It does not change the result.
     verbose : bool
-        Show progress on stderr: a bar if tqdm is installed, else a line an epoch.
+        Show progress on stderr: a bar if tqdm is installed, else lines.
     validation_data : (images, labels), optional
         Loss and accuracy on these are recorded after every epoch.
     validation_fraction : float

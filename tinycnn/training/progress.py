@@ -1,7 +1,8 @@
-"""What training shows on stderr: a bar where tqdm is installed, else a line an epoch."""
+"""What training shows on stderr: a bar where tqdm is installed, else lines."""
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, TextIO
 
@@ -9,6 +10,10 @@ from tinycnn.training.callbacks import Callback, History, TrainingState
 
 # Seconds until a bar is shown: it must not fail while it is made, or tqdm complains.
 FIRST_SHOWN = 0.01
+
+# Of quick epochs, this many get a line; one that takes at least so many seconds gets its own.
+LINES = 50
+SLOW = 0.5
 
 
 def progress() -> Callback:
@@ -77,14 +82,18 @@ class Display(Callback):
 
 
 class ProgressLines(Display):
-    """Writes one line an epoch."""
+    """Writes one line an epoch, or, of hundreds of quick ones, of every second, third, ... one."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
 
     def epoch(self, state: TrainingState) -> None:
-        """Write the epoch's line."""
+        """Write the epoch's line, if it gets one."""
+        every = math.ceil(state.epochs / LINES)
+        chosen = state.epoch % every == 0 or state.epoch in (1, state.epochs)
+        if not chosen and state.history.seconds[-1] < SLOW:
+            return
         width = len(str(state.epochs))
         line = f"epoch {state.epoch:{width}}/{state.epochs}  {_summary(state.history)}"
         print(f"{line}  {state.history.seconds[-1]:.2f} s", file=self._stream, flush=True)
