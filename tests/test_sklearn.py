@@ -143,6 +143,16 @@ def test_flat_images_fill_the_smallest_square(rng, n_features, side):
     np.testing.assert_array_equal(net.decision_function(X) > 0, net.network_.predict(images) == 1)
 
 
+def test_flat_images_that_are_likely_coloured_are_told(rng):
+    X = rng.integers(0, 256, (20, 3 * 8 * 8), dtype=np.uint8)
+    y = X[:, 0] > 127
+    words = r"^X: 192 features are taken for a grey image of 14 x 14, .* image_shape=\(3, 8, 8\), or"
+    with pytest.warns(UserWarning, match=words) as told:
+        assert quick().fit(X, y).image_shape_ == (1, 14, 14)
+    assert told[0].filename == __file__
+    assert quick(image_shape=(3, 8, 8)).fit(X, y).image_shape_ == (3, 8, 8)
+
+
 def test_bytes_are_not_copied_to_floats(small, monkeypatch):
     seen = []
     original = tinycnn.CNN.inputs

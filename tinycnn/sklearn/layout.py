@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ from tinycnn._checks import as_count
 
 # The smallest image that the usual network takes: there is one window to pool.
 SMALLEST_SIDE = 2
+
+# From how many rows and columns on three squares are told to be likely colours.
+SMALLEST_COLOURED = 8
 
 
 class ImageLayout(NamedTuple):
@@ -55,6 +59,11 @@ def find_layout(sample_shape: Sequence[int], image_shape: Any) -> ImageLayout:
     ------
     ValueError
         If the two do not fit together, or are no shape of an image.
+
+    Warns
+    -----
+    UserWarning
+        If what is taken for a grey square has as many values as a square of three colours.
     """
     flat = len(sample_shape) == 1
     if image_shape is None:
@@ -96,6 +105,14 @@ def match_layout(layout: ImageLayout, sample_shape: Sequence[int]) -> ImageLayou
 def _square(n_values: int) -> ImageLayout:
     """Lay values out in the smallest square that holds them."""
     side = max(SMALLEST_SIDE, math.isqrt(n_values - 1) + 1)
+    coloured = math.isqrt(n_values // 3)
+    if n_values == 3 * coloured**2 and coloured >= SMALLEST_COLOURED:
+        warnings.warn(
+            f"X: {n_values} features are taken for a grey image of {side} x {side}, filled up with "
+            f"zeros; if they are an image in colour, say so by image_shape=(3, {coloured}, "
+            f"{coloured}), or ({coloured}, {coloured}, 3) if a pixel's colours stand side by side",
+            stacklevel=6,
+        )
     return ImageLayout((1, side, side), channels_last=False)
 
 
