@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -539,6 +540,31 @@ def test_images_that_do_not_fit_are_refused_in_clear_words(images, error, words)
     for method in (net.predict, net.predict_proba, lambda x: net.score(x, [0, 1])):
         with pytest.raises(error, match=words):
             method(images)
+
+
+@pytest.mark.parametrize(
+    ("C", "shape", "way"),
+    [
+        (1, (1, 8, 9), "images[None]"),
+        (1, (8, 9), "images[None, None]"),
+        (1, (5, 8, 9), "images[:, None]"),
+        (1, (5, 8, 9, 1), "images.transpose(0, 3, 1, 2)"),
+        (1, (5, 72), "images.reshape(-1, 1, 8, 9)"),
+        (3, (5, 8, 9, 3), "images.transpose(0, 3, 1, 2)"),
+        (3, (8, 9, 3), "images.transpose(2, 0, 1)[None]"),
+        (3, (5, 216), "images.reshape(-1, 3, 8, 9)"),
+    ],
+)
+def test_images_in_another_layout_are_refused_with_what_brings_them_to_ours(C, shape, way):
+    net, images = CNN((C, 8, 9), channels=(2,), n_classes=3), np.zeros(shape)
+    with pytest.raises(ValueError, match=f"; give {re.escape(way)}$"):
+        net.predict(images)
+    assert net.predict(eval(way)).shape == (5 if shape[0] == 5 else 1,)
+
+
+def test_images_of_another_size_are_given_no_false_way_out():
+    with pytest.raises(ValueError, match=r"got \(1, 9, 9\)$"):
+        small_net().predict(np.zeros((2, 1, 9, 9)))
 
 
 def test_score_refuses_labels_that_do_not_fit(rng):

@@ -1,5 +1,6 @@
 """Plots draw what they say, into the axes they are given, on light and on dark."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -156,9 +157,14 @@ def test_saliency_is_that_of_the_class_asked_for(rng):
     assert ax.get_title() == "for h"
 
 
-def test_several_images_for_one_are_an_error_with_a_way_out():
-    with pytest.raises(ValueError, match=r"needs one image \(C, H, W\), got shape .*images\[0\]"):
-        plots.saliency(small_net(), np.zeros((2, 1, 8, 8)))
+@pytest.mark.parametrize(
+    ("shape", "way"),
+    [((2, 1, 8, 8), "images[0]"), ((8, 8), "image[None]"), ((8, 8, 1), "image.transpose(2, 0, 1)")],
+)
+def test_what_is_not_one_image_is_an_error_with_a_way_out(shape, way):
+    words = rf"needs one image of shape \(1, 8, 8\) .* give (one: )?{re.escape(way)}$"
+    with pytest.raises(ValueError, match=words):
+        plots.saliency(small_net(), np.zeros(shape))
 
 
 def test_mistakes_are_the_most_confident_ones():

@@ -146,7 +146,7 @@ def test_flat_images_fill_the_smallest_square(rng, n_features, side):
 def test_flat_images_that_are_likely_coloured_are_told(rng):
     X = rng.integers(0, 256, (20, 3 * 8 * 8), dtype=np.uint8)
     y = X[:, 0] > 127
-    words = r"^X: 192 features are taken for a grey image of 14 x 14, .* image_shape=\(3, 8, 8\), or"
+    words = r"^X: 192 features are taken for a grey image of 14 x 14.* image_shape=\(3, 8, 8\), or"
     with pytest.warns(UserWarning, match=words) as told:
         assert quick().fit(X, y).image_shape_ == (1, 14, 14)
     assert told[0].filename == __file__

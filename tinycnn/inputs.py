@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray, as_array, require_ndim, shown
+from tinycnn._checks import FloatArray, as_array, shown
 from tinycnn.fast.dispatch import kernels
 
 # Bytes 0..255 and floats 0..1 are the same greys.
@@ -115,11 +115,15 @@ def _all_within(values: npt.NDArray[Any], first: int, end: int) -> bool:
 def as_images(name: str, images: npt.ArrayLike, image_shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Check the shape and dtype of images for a network; returned as they are, bytes as bytes."""
     array = as_array(name, images)
-    require_ndim(name, array, 4, "(N, C, H, W)")
+    if array.ndim != 4:
+        raise ValueError(
+            f"{name}: needs 4 dimensions (N, C, H, W), got {array.ndim} with shape {array.shape}"
+            f"{_way_out(name, array.shape, image_shape)}"
+        )
     if array.shape[1:] != image_shape:
         raise ValueError(
             f"{name}: this network takes images of shape {image_shape} (C, H, W), got "
-            f"{array.shape[1:]}"
+            f"{array.shape[1:]}{_way_out(name, array.shape, image_shape)}"
         )
     if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.uint16):
         raise TypeError(
@@ -127,6 +131,24 @@ def as_images(name: str, images: npt.ArrayLike, image_shape: tuple[int, ...]) ->
             f"convert with {name}.astype('uint8'), or .astype('float32') for values as they are"
         )
     return array
+
+
+def _way_out(name: str, shape: tuple[int, ...], image_shape: tuple[int, ...]) -> str:
+    """Say how arrays of the right images in another layout become (N, C, H, W); else nothing."""
+    C, H, W = image_shape
+    of_one: dict[tuple[int, ...], str] = {
+        (C, H, W): "[None]",
+        (H, W, C): ".transpose(2, 0, 1)[None]",
+    }
+    of_many: dict[tuple[int, ...], str] = {
+        (H, W, C): ".transpose(0, 3, 1, 2)",
+        (C * H * W,): f".reshape(-1, {C}, {H}, {W})",
+    }
+    if C == 1:
+        of_one[H, W] = "[None, None]"
+        of_many[H, W] = "[:, None]"
+    change = of_one.get(shape) or of_many.get(shape[1:])
+    return f"; give {name}{change}" if change else ""
 
 
 def unit_of(dtype: np.dtype[Any]) -> float:

@@ -153,10 +153,14 @@ def saliency(
 def _one_image(net: CNN, image: npt.ArrayLike) -> npt.NDArray[Any]:
     """Check one image (C, H, W)."""
     array = as_array("image", image)
-    if array.ndim != 3:
+    shape = C, H, W = net.architecture.image_shape
+    if array.shape != shape:
+        ways: dict[tuple[int, ...], str] = {(H, W, C): "; give image.transpose(2, 0, 1)"}
+        if C == 1:
+            ways[H, W] = "; give image[None]"
+        way = "; of several give one: images[0]" if array.ndim == 4 else ways.get(array.shape, "")
         raise ValueError(
-            f"image: needs one image (C, H, W), got shape {array.shape}; of several take one: "
-            "images[0]"
+            f"image: needs one image of shape {shape} (C, H, W), got {array.shape}{way}"
         )
-    checked: npt.NDArray[Any] = as_images("image", array[None], net.architecture.image_shape)[0]
+    checked: npt.NDArray[Any] = as_images("image", array[None], shape)[0]
     return checked
