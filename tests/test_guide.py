@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -268,6 +269,13 @@ def _by_functional() -> np.ndarray:
 
 
 # ----------------------------------------------------------------------------------- the whole
+
+
+def test_every_extra_is_in_the_table_of_promises() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table = (DOCS / "promises.md").read_text().partition("| extra |")[2]
+    named = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines()[2:]]
+    assert {*sum(named, ["all"])} == set(project["optional-dependencies"])
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
