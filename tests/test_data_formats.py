@@ -54,6 +54,8 @@ def test_npy_pair(tmp_path, grey):
     with pytest.raises(ValueError, match=r"X\.npy is a single array, and no labels are beside it"):
         load(tmp_path / "X.npy")
     np.save(tmp_path / "y.npy", LABELS)
+    with pytest.raises(ValueError, match=r"y\.npy holds labels, as it is called: give the file of"):
+        load(tmp_path / "y.npy")
     for path in (tmp_path, tmp_path / "X.npy"):
         assert parts(path) == ("train",)
         check(load(path), grey)

@@ -158,6 +158,11 @@ def test_size_is_for_image_folders(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
+        (
+            "a.csv",
+            b"file,label\na.png,cat\n",
+            r"is a table without pixels: .* labels_from='a\.csv'; a table",
+        ),
         ("a.txt", b"a,b,c\n1,2,3\n", "is nothing load can read: it begins with bytes 61 2c 62"),
         ("empty", b"", r"is nothing load can read: it begins with bytes \(none\)"),
         (

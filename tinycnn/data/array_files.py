@@ -119,6 +119,8 @@ def _has_suffix(name: str) -> bool:
 def _partners(path: Path) -> list[Path]:
     """The file itself, and those beside it that hold labels or names of the same part."""
     mine = meaning(path.stem)
+    if mine and mine.kind != "images":
+        raise ValueError(f"{path} holds {mine.kind}, as it is called: give the file of the images")
     partners = [path]
     for file in visible(path.parent):
         theirs = meaning(file.stem) if file.suffix.lower() in (".npy", ".npz") else None

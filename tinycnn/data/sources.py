@@ -22,6 +22,7 @@ from .libsvm import LIBSVM
 from .mat import MAT
 from .npz import NPZ
 from .parquet import PARQUET_FILE, PARQUET_FOLDER
+from .problems import shorten
 from .reader import Glance, Options, Progress, Reader, glance
 from .stl10 import STL10
 
@@ -246,6 +247,12 @@ def _what_else(seen: Glance) -> str:
     foreign = identify(seen.path, seen.start)
     if foreign is not None:
         return str(foreign)
+    if seen.suffix in (".csv", ".tsv"):
+        return (
+            "is a table without pixels: if it tells files and labels, give the folder of the "
+            f"pictures and labels_from={shorten(seen.path.name, 40)!r}; a table of pixels has a "
+            "label and all pixels of an image in each line"
+        )
     return (
         f"is nothing load can read: it begins with bytes {seen.start[:8].hex(' ')}; it reads "
         "folders of pictures, IDX, NPZ, NPY, HDF5, MATLAB, Parquet, libsvm and CSV files"
