@@ -611,8 +611,10 @@ REFUSED = {
         ([0] * 9, ValueError, "10 images need as many labels, got 9"),
         ([0.5] * 10, ValueError, r"whole numbers in \[0, 2\), got labels\[0\] = 0.5"),
         ([2] * 10, ValueError, r"labels\[0\] = 2"),
-        (["a"] * 10, TypeError, "needs real numbers"),
-        (np.eye(10), ValueError, r"needs 1 dimension \(N,\), got 2"),
+        (["a"] * 10, TypeError, r"number the classes: np\.unique\(labels, return_inverse=True\)"),
+        (np.eye(10), ValueError, r"needs 1 dimension \(N,\), got 2 with shape \(10, 10\)$"),
+        (np.eye(2)[[0, 1] * 5], ValueError, r"\(10, 2\); give labels\.argmax\(axis=1\)$"),
+        (np.zeros((10, 1)), ValueError, r"\(10, 1\); give labels\[:, 0\]$"),
         (None, TypeError, "needs real numbers"),
     ],
 }

@@ -36,10 +36,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
-def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+def as_array(name: str, value: npt.ArrayLike, of_words: str = "") -> npt.NDArray[Any]:
     """Return value as an array of real numbers, without a copy where it is one already.
 
     Lists and anything with NumPy's array protocol (CPU tensors of other libraries) are taken.
+    of_words is the way out for strings, where there is a better one than to convert them.
     """
     if type(value) is np.ndarray and value.dtype.kind in "biuf":  # as nearly always
         return value
@@ -50,10 +51,9 @@ def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{name}: cannot be read as an array of numbers: {error}") from error
     if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"{name}: needs real numbers, got dtype {array.dtype}; "
-            "convert it first, for example with .astype('float32')"
-        )
+        way_out = of_words if array.dtype.kind in "US" else ""
+        way_out = way_out or "convert it first, for example with .astype('float32')"
+        raise TypeError(f"{name}: needs real numbers, got dtype {array.dtype}; {way_out}")
     return array
 
 
@@ -152,7 +152,13 @@ def as_labels(name: str, labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[A
 
     The array is checked and not converted: floats that are whole numbers stay floats.
     """
-    array = as_array(name, labels)
+    array = as_array(name, labels, "number the classes: np.unique(labels, return_inverse=True)")
+    if array.ndim == 2 and array.shape[1] in (1, n_classes):
+        way = ".argmax(axis=1)" if array.shape[1] == n_classes else "[:, 0]"
+        raise ValueError(
+            f"{name}: needs 1 dimension (N,), got 2 with shape {array.shape}; give "
+            f"{name.rpartition(' ')[2]}{way}"
+        )
     require_ndim(name, array, 1, "(N,)")
     if array.dtype.kind in "iu" and len(array) and array.min() >= 0 and array.max() < n_classes:
         return array

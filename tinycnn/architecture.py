@@ -251,7 +251,10 @@ def _checked_layers(layers: Any) -> tuple[Layer, ...]:
 
 def _checked_channels(channels: Any) -> list[int]:
     if np.ndim(channels) != 1 or len(channels) == 0:
-        raise ValueError(f"channels: must be at least one whole number, got {shown(channels)}")
+        raise ValueError(
+            "channels: must be a sequence of at least one whole number, such as (8, 16), got "
+            f"{shown(channels)}"
+        )
     return [as_count("channels", K, 1) for K in channels]
 
 
