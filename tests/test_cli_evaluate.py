@@ -224,3 +224,9 @@ def test_of_many_training_images_a_sample_is_remembered(tmp_path, rng, capsys, m
 )
 def test_notes_of_others_are_no_provenance(notes):
     assert read_provenance(notes) is None
+
+
+def test_without_data_a_model_of_other_data_asks_for_them(by_heart, capsys):
+    assert run("evaluate", by_heart[0]) == 2
+    words = r"trained on '.*noise\.npz', not on the bundled digits; name data behind the model"
+    assert re.search(words, capsys.readouterr().err)

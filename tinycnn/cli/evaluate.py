@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 
-from tinycnn.cli.models import read_model
+from tinycnn._checks import shown
+from tinycnn.cli.models import Model, read_model
 from tinycnn.cli.options import reading_options, thread_option, views_option
 from tinycnn.cli.results import accuracy_line, class_lines
-from tinycnn.cli.sources import read_test_data
+from tinycnn.cli.sources import DIGITS, read_test_data
 from tinycnn.cli.streams import on_interrupt, say
 from tinycnn.evaluation import assess
 
@@ -19,6 +20,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     model = read_model(arguments.model)
     net = model.net
     reading = reading_options(arguments)
+    if arguments.data is None:
+        _require_digits(model)
     with on_interrupt("while the data were read or measured; nothing is changed"):
         source = read_test_data(arguments.data, model, reading)
         net.warn_if_unusual(source.images.images)
@@ -40,3 +43,13 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     for caution in cautions:
         say(f"  careful: {caution}")
     return 0
+
+
+def _require_digits(model: Model) -> None:
+    """Raise ValueError if a model says that it has learned from other data than the digits."""
+    data = model.notes.get("data", DIGITS)
+    if data != DIGITS:
+        raise ValueError(
+            f"the model was trained on {shown(data)}, not on {DIGITS}; name data behind the model: "
+            "tinycnn evaluate MODEL DATA"
+        )

@@ -163,7 +163,7 @@ def open_file(path: Path) -> IO[bytes]:
     """Open a file of a picture, but no pipe or device, whose end may never come."""
     special = what_special(path)
     if special is not None:
-        raise PictureError(f"{path} is {special}, not a file: remove it", special)
+        raise PictureError(f"{path} is {special}, not a file: leave it out", special)
     return path.open("rb")
 
 
