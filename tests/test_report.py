@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from browser_checks import NOTHING, WAYS, look_at
 from conftest import QUICK, small_net
+from PIL import Image
 
 import tinycnn
 from tinycnn.cli import main
@@ -277,6 +278,19 @@ def test_its_command_repeats_the_training_bit_for_bit(model):
     words = html.unescape(command).split()[1:]
     assert main([*words, "-q", "--threads", "1"]) == 0
     np.testing.assert_array_equal(tinycnn.load_model(model).flat, before)
+
+
+def test_its_command_tells_how_the_data_were_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for i in range(20):
+        grey = 30 * (i % 2) + i
+        Image.new("L", (8, 8), grey).save(f"photos/{i}_{'dark' if i % 2 else 'light'}.png")
+    rule = ["--labels-from", "*_{label}.png"]
+    assert main(["train", "photos", *rule, "-q", "--epochs", "1", "-o", "model.npz"]) == 0
+    assert main(["report", "model.npz", "photos", *rule]) == 0
+    [command] = re.findall(r"<code>(tinycnn train .*?)</code>", Path("report.html").read_text())
+    assert "--labels-from '*_{label}.png' " in html.unescape(command)
 
 
 def test_the_model_file_keeps_the_curves(model):

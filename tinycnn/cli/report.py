@@ -117,6 +117,8 @@ def _command(path: str, model: Model) -> str:
     if name != DIGITS:
         rows, columns = model.net.architecture.image_shape[1:]
         words += [as_argument(name), "--image-size", str(rows), str(columns)]
+        read_by = model.notes.get("read_by")
+        words += map(str, read_by) if isinstance(read_by, list) else []
     for option in _REPEATED:
         value = options.get(option)
         if value in (None, False, [], "auto") or (options.get("model") and option in _OF_BLOCKS):

@@ -132,6 +132,7 @@ class Run:
         notes = {
             "version": tinycnn.__version__,
             "data": self.source.name,
+            "read_by": self.source.read_by,
             "training": self.options.as_notes(),
             "epochs": trained.epochs,
             "best_epoch": trained.best_epoch,

@@ -44,6 +44,8 @@ class TrainingData(NamedTuple):
         How the test images were held out, if they were.
     notes : list of str
         What to say about the data.
+    read_by : list of str
+        Options that say how they were read, but for their size.
     """
 
     name: str
@@ -53,6 +55,7 @@ class TrainingData(NamedTuple):
     part: str
     split: Split | None
     notes: list[str]
+    read_by: list[str]
 
 
 class TestData(NamedTuple):
@@ -97,8 +100,9 @@ def read_training_data(path: str | None, reading: Reading) -> TrainingData:
     duplicates = data.duplicates_note(train, test)
     if duplicates is not None:
         notes.append(duplicates)
+    notes, read_by = list(dict.fromkeys(notes)), reading.as_arguments()
     return TrainingData(
-        path or DIGITS, train, validation, test, part, split, list(dict.fromkeys(notes))
+        path or DIGITS, train, validation, test, part, split, notes=notes, read_by=read_by
     )
 
 
