@@ -13,6 +13,9 @@ by S + 1 positions. Filters stand in *frames* of zeros: seen from the right plac
 patch with the filter where its winner is.
 """
 
+cdef enum:
+    CACHED_BYTES = 24576  # what stays in the first-level cache while filters pass over it
+
 # Rows of runs: where the first one begins, and how many values it is to the next.
 cdef struct Rows:
     real* first
@@ -206,7 +209,8 @@ cdef void later_filters(
     All filters go over a few images, which stay in the first-level cache.
     """
     cdef Py_ssize_t C = block.op.C, windows = block.op.P * block.op.Q, step = images.shape[1]
-    cdef Py_ssize_t together = cached(step), first = 0, k, l
+    cdef Py_ssize_t image_bytes = step * sizeof(real), first = 0, k, l
+    cdef Py_ssize_t together = max(CACHED_BYTES // image_bytes, <Py_ssize_t> 1)
     cdef Rows seen, out
     cdef Winners some
     seen.step = block.op.W * C
