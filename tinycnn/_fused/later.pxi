@@ -137,19 +137,14 @@ cdef void images_to_lanes(
 
 
 cdef inline void store_winners(
-    vec* d, wholes* seen, wholes* framed, real[:, :, ::1] winners, Py_ssize_t n
+    vec* lanes, real[:, :, ::1] winners, int kinds, Py_ssize_t n
 ) noexcept nogil:
-    """Transpose L winners of L images to their places; framed may be NULL."""
-    cdef int l
-    transpose(d)
-    transpose(<vec*> seen)
-    for l in range(LANES):
-        (<vec*> &winners[0, l, n])[0] = d[l]
-        (<wholes*> &winners[1, l, n])[0] = seen[l]
-    if framed != NULL:
-        transpose(<vec*> framed)
+    """winners[kinds, L images, n : n + L] = the transpose of lanes[kinds, L winners, L]."""
+    cdef int i, l
+    for i in range(kinds):
+        transpose(lanes + i * LANES)
         for l in range(LANES):
-            (<wholes*> &winners[2, l, n])[0] = framed[l]
+            (<vec*> &winners[i, l, n])[0] = lanes[i * LANES + l]
 
 
 cdef void spread_winners(
@@ -162,10 +157,10 @@ cdef void spread_winners(
     cdef Py_ssize_t C = block.op.C, row = block.op.W * C, frame = frame_row(block)
     cdef Py_ssize_t k, p, q, n = 0
     cdef int i = 0
-    cdef vec value[LANES]
-    cdef wholes seen[LANES]
-    cdef wholes framed[LANES]
-    cdef wholes* framed_or_not = NULL if by_winograd(&block.op) else framed
+    cdef int kinds = 2 if by_winograd(&block.op) else 3
+    cdef vec value[3 * LANES]
+    cdef wholes* seen = <wholes*> (value + LANES)
+    cdef wholes* framed = seen + LANES
     cdef vec place, total
     for k in range(winner.shape[0]):
         total = splat(0)
@@ -180,12 +175,12 @@ cdef void spread_winners(
                 framed[i] = place_of(place, k * frame_size(block) + C + frame, -C, -frame)
                 i += 1
                 if i == LANES:
-                    store_winners(value, seen, framed_or_not, winners, n)
+                    store_winners(value, winners, kinds, n)
                     n += LANES
                     i = 0
         (<vec*> &dbias[k, 0])[0] += total
     if i > 0:
-        store_winners(value, seen, framed_or_not, winners, n)
+        store_winners(value, winners, kinds, n)
 
 
 cdef inline void note_winners(
