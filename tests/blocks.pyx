@@ -97,8 +97,8 @@ cdef class Block:
     def winograd(self):
         """Fill pooled and winner."""
         cdef real[:, :, :, ::1] planes = self.planes
-        winograd_forward(
-            &self.block.filters, self.x, <vec*> &planes[0, 0, 0, 0], self.pooled, self.winner
+        convolve(
+            &self.block.filters, False, self.x, <vec*> &planes[0, 0, 0, 0], self.pooled, self.winner
         )
 
     def alone(self, l, way):
@@ -119,8 +119,9 @@ cdef class Block:
         how.scale, how.shift = &scale[0], &shift[0]
         pack_single(&image[0], &how, block, &windows[0], &maps[0])
         if way == "winograd":
-            winograd_forward(
-                &block.alone, view4(&maps[0], 1, 1, n, L), <vec*> &planes[0, 0, 0, 0], pooled, winner
+            convolve(
+                &block.alone, False, view4(&maps[0], 1, 1, n, L), <vec*> &planes[0, 0, 0, 0],
+                pooled, winner
             )
         else:
             conv_direct(

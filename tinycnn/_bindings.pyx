@@ -208,10 +208,6 @@ cdef void* floats_of(array, Py_ssize_t n, Py_ssize_t item, int access) except NU
     return buffer.buf
 
 
-cdef inline Py_ssize_t aligned(Py_ssize_t n_bytes) noexcept nogil:
-    return (n_bytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-
-
 include "_fused/threads.pxi"
 include "_fused/plan.pxi"
 include "_fused/passes.pxi"

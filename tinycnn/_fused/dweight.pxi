@@ -225,14 +225,6 @@ cdef void dweight_by_selecting(
                             )
 
 
-cdef void first_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
-    """The operation BLOCK backward, where it is the first one: its dx has no use."""
-    if MANY_REGISTERS and (block.op.S == 5 or (block.op.S == 3 and block.op.R == 3)):
-        dweight_by_selecting(block, slot, b)
-    else:
-        dweight_by_spreading(block, slot, b, view4(NULL, 0, 0, 0, LANES))
-
-
 cdef void add_up_taps(const Prepared* block, const Slot* slot, real* dweight) noexcept nogil:
     """dweight (K, T) = the sums over the lanes of dw (K, T, L), whose T is rounded up."""
     cdef const vec* dw = <const vec*> (slot.sums + block.dw_at)

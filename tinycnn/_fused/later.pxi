@@ -13,6 +13,9 @@ by S + 1 positions. Filters stand in *frames* of zeros: seen from the right plac
 patch with the filter where its winner is.
 """
 
+cdef enum:
+    CACHED_BYTES = 24576  # what stays in the first-level cache while filters pass over it
+
 # Rows of runs: where the first one begins, and how many values it is to the next.
 cdef struct Rows:
     real* first
@@ -134,19 +137,14 @@ cdef void images_to_lanes(
 
 
 cdef inline void store_winners(
-    vec* d, wholes* seen, wholes* framed, real[:, :, ::1] winners, Py_ssize_t n
+    vec* lanes, real[:, :, ::1] winners, int kinds, Py_ssize_t n
 ) noexcept nogil:
-    """Transpose L winners of L images to their places; framed may be NULL."""
-    cdef int l
-    transpose(d)
-    transpose(<vec*> seen)
-    for l in range(LANES):
-        (<vec*> &winners[0, l, n])[0] = d[l]
-        (<wholes*> &winners[1, l, n])[0] = seen[l]
-    if framed != NULL:
-        transpose(<vec*> framed)
+    """winners[kinds, L images, n : n + L] = the transpose of lanes[kinds, L winners, L]."""
+    cdef int i, l
+    for i in range(kinds):
+        transpose(lanes + i * LANES)
         for l in range(LANES):
-            (<wholes*> &winners[2, l, n])[0] = framed[l]
+            (<vec*> &winners[i, l, n])[0] = lanes[i * LANES + l]
 
 
 cdef void spread_winners(
@@ -159,10 +157,10 @@ cdef void spread_winners(
     cdef Py_ssize_t C = block.op.C, row = block.op.W * C, frame = frame_row(block)
     cdef Py_ssize_t k, p, q, n = 0
     cdef int i = 0
-    cdef vec value[LANES]
-    cdef wholes seen[LANES]
-    cdef wholes framed[LANES]
-    cdef wholes* framed_or_not = NULL if by_winograd(&block.op) else framed
+    cdef int kinds = 2 if by_winograd(&block.op) else 3
+    cdef vec value[3 * LANES]
+    cdef wholes* seen = <wholes*> (value + LANES)
+    cdef wholes* framed = seen + LANES
     cdef vec place, total
     for k in range(winner.shape[0]):
         total = splat(0)
@@ -177,12 +175,12 @@ cdef void spread_winners(
                 framed[i] = place_of(place, k * frame_size(block) + C + frame, -C, -frame)
                 i += 1
                 if i == LANES:
-                    store_winners(value, seen, framed_or_not, winners, n)
+                    store_winners(value, winners, kinds, n)
                     n += LANES
                     i = 0
         (<vec*> &dbias[k, 0])[0] += total
     if i > 0:
-        store_winners(value, seen, framed_or_not, winners, n)
+        store_winners(value, winners, kinds, n)
 
 
 cdef inline void note_winners(
@@ -206,7 +204,8 @@ cdef void later_filters(
     All filters go over a few images, which stay in the first-level cache.
     """
     cdef Py_ssize_t C = block.op.C, windows = block.op.P * block.op.Q, step = images.shape[1]
-    cdef Py_ssize_t together = cached(step), first = 0, k, l
+    cdef Py_ssize_t image_bytes = step * sizeof(real), first = 0, k, l
+    cdef Py_ssize_t together = max(CACHED_BYTES // image_bytes, <Py_ssize_t> 1)
     cdef Rows seen, out
     cdef Winners some
     seen.step = block.op.W * C

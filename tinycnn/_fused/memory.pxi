@@ -209,7 +209,6 @@ cdef Py_ssize_t lay_out_slot(
     cdef Py_ssize_t end = 0, lane_blocks = net.group if training else 1
     slot.step, slot.linear_step = 0, net.linear_bytes if training else 0
     slot.d_step = net.linear_bytes
-    slot.scratch = memory + place(&end, net.scratch_bytes)
     slot.x = memory + place(&end, net.map_bytes + lane_blocks * net.linear_bytes)
     if training:
         slot.d = memory + place(&end, net.map_bytes + lane_blocks * net.linear_bytes)
@@ -221,6 +220,7 @@ cdef Py_ssize_t lay_out_slot(
         )
     else:
         slot.single = memory + place(&end, net.single_bytes)
+    slot.scratch = memory + place(&end, net.scratch_bytes)
     return end
 
 

@@ -37,10 +37,13 @@ cdef void conv_forward(const Prepared* conv, Slot* slot, Py_ssize_t b) noexcept 
 
 
 cdef void block_backward(const Prepared* block, Slot* slot, Py_ssize_t b) noexcept nogil:
+    cdef const Operation* op = &block.op
     if is_later(block):
         later_backward(block, slot, b)
+    elif MANY_REGISTERS and (op.S == 5 or (op.S == 3 and op.R == 3)):
+        dweight_by_selecting(block, slot, b)
     else:
-        first_backward(block, slot, b)
+        dweight_by_spreading(block, slot, b, view4(NULL, 0, 0, 0, LANES))
 
 
 cdef void conv_collect(

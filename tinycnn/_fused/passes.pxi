@@ -52,7 +52,7 @@ cdef class State:
         self, Plan plan not None, flat, Py_ssize_t n_images, const uint64_t[::1] keys=None, /
     ):
         cdef void* parameters = floats_of(flat, plan.n_parameters, plan.item, 0)
-        cdef Py_ssize_t flat_bytes = aligned(plan.n_parameters * plan.item)
+        cdef Py_ssize_t flat_bytes = plan.flat_bytes
         cdef Py_ssize_t lane_blocks = (n_images + plan.lanes - 1) // plan.lanes
         if n_images < 1 or lane_blocks > (PY_SSIZE_T_MAX - flat_bytes) // plan.kept_bytes - 1:
             raise ValueError(f"a state of {n_images} images")

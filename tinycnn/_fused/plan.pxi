@@ -51,6 +51,7 @@ cdef class Plan:
     cdef list spare
     cdef readonly Py_ssize_t item, lanes, n_parameters, n_classes, n_features, n_dropouts
     cdef readonly Py_ssize_t group_images, kept_bytes
+    cdef Py_ssize_t flat_bytes  # of the parameters, up to a whole cache line
 
     def __cinit__(
         self, const Operation[::1] rows not None, Py_ssize_t n_parameters, Py_ssize_t item,
@@ -64,6 +65,7 @@ cdef class Plan:
         net.n_operations, net.n_parameters = n, n_parameters
         self.kernels = kernels_of(item)
         self.item, self.lanes, self.n_parameters = item, lane_count(item), n_parameters
+        self.flat_bytes = (n_parameters * item + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         for i in range(n):
             op = &net.operations[i]
             op.op, op.index = rows[i], i
@@ -190,25 +192,22 @@ cdef class Work:
 
     def __cinit__(self, Plan plan not None, Py_ssize_t n_threads, bint training, /):
         cdef const Network* net = &plan.net
-        cdef Py_ssize_t table_bytes = aligned(net.table_bytes), loss_bytes, chunk_bytes
-        cdef Py_ssize_t flat_bytes = aligned(net.n_parameters * plan.item)
+        cdef Py_ssize_t n_chunks = MAX_CHUNKS if training else 0
         if n_threads < 1:
             raise ValueError(f"needs a thread, got {n_threads}")
         self.plan, self.n_threads, self.training = plan, n_threads, training
         self.net, self.has_tables = net[0], False
-        self.slot_bytes = aligned(net.training_bytes if training else net.predicting_bytes)
-        loss_bytes = MAX_CHUNKS * sizeof(double) if training else 0
-        chunk_bytes = MAX_CHUNKS * net.n_parameters * plan.item if training else 0
-        self.nbytes = flat_bytes + table_bytes + n_threads * self.slot_bytes
-        self.nbytes += loss_bytes + chunk_bytes
+        self.slot_bytes = net.training_bytes if training else net.predicting_bytes
+        self.nbytes = plan.flat_bytes + net.table_bytes + n_threads * self.slot_bytes
+        self.nbytes += n_chunks * (plan.flat_bytes + sizeof(double))
         # Zeros: borders of maps stay as they are; and what stands behind the last filter is
         # multiplied too, though nobody reads the product: subnormal numbers would be slow.
         self.memory = Memory(self.nbytes)
         self.flat = self.memory.start
-        self.tables = self.flat + flat_bytes
-        self.slots = self.tables + table_bytes
+        self.tables = self.flat + plan.flat_bytes
+        self.slots = self.tables + net.table_bytes
         self.losses = <double*> (self.slots + n_threads * self.slot_bytes)
-        self.chunks = <char*> self.losses + loss_bytes
+        self.chunks = <char*> (self.losses + n_chunks)
 
     cdef void enter(self, Job* job) noexcept:
         """Tell a job, of which nothing is known yet, its network and where to work."""

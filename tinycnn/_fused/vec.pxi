@@ -58,10 +58,6 @@ cdef extern from "_fused/views.h":
         const void* p, Py_ssize_t n, Py_ssize_t step, Py_ssize_t F
     ) noexcept nogil
 
-cdef enum:
-    # Of the first-level cache, what stays there while others pass over it.
-    CACHED_BYTES = 24576
-
 
 cdef inline Py_ssize_t tiles_of(Py_ssize_t size, Py_ssize_t n) noexcept nogil:
     """Count the tiles of some size that n things take."""
@@ -71,11 +67,6 @@ cdef inline Py_ssize_t tiles_of(Py_ssize_t size, Py_ssize_t n) noexcept nogil:
 cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t tile) noexcept nogil:
     """Return the next multiple of tile."""
     return tiles_of(tile, n) * tile
-
-
-cdef inline Py_ssize_t cached(Py_ssize_t size) noexcept nogil:
-    """Count the arrays of some size that stay in the first-level cache; at least one."""
-    return max(CACHED_BYTES // (size * <Py_ssize_t> sizeof(real)), <Py_ssize_t> 1)
 
 
 cdef inline void fill_zero(real* a, Py_ssize_t n) noexcept nogil:

@@ -150,6 +150,7 @@ cdef inline void winograd_windows(
     bint pooling, const Filters* filters, const real[:, :, :, ::1] x, vec* v,
     real[:, :, :, ::1] out, real[:, :, :, ::1] winner
 ) noexcept nogil:
+    """As `conv_direct`; v[16, C, 3] is scratch."""
     cdef Py_ssize_t C = filters.T // 9, K = out.shape[0], w = 0, c, k, tile
     cdef Py_ssize_t Q = out.shape[2] if pooling else tiles_of(2, out.shape[2])
     cdef Py_ssize_t windows = (out.shape[1] if pooling else tiles_of(2, out.shape[1])) * Q
@@ -185,17 +186,6 @@ cdef inline void winograd_windows(
                     else:
                         maps_tile(four, filters.least, k, (w + i) // Q, (w + i) % Q, out)
         w += n
-
-
-cdef void winograd_forward(
-    const Filters* filters, const real[:, :, :, ::1] x, vec* v, real[:, :, :, ::1] out,
-    real[:, :, :, ::1] winner
-) noexcept nogil:
-    """As `conv_direct`; v[16, C, 3] is scratch."""
-    if winner.shape[0] > 0:
-        winograd_windows(True, filters, x, v, out, winner)
-    else:
-        winograd_windows(False, filters, x, v, out, winner)
 
 
 cdef inline void gradient_row(vec a, vec b, Py_ssize_t step, vec* out) noexcept nogil:
@@ -290,8 +280,10 @@ cdef void convolve(
     """
     if careful or filters.u == NULL:
         conv_direct(filters, careful, x, out, winner)
+    elif winner.shape[0] > 0:
+        winograd_windows(True, filters, x, planes, out, winner)
     else:
-        winograd_forward(filters, x, planes, out, winner)
+        winograd_windows(False, filters, x, planes, out, winner)
 
 
 cdef void fill_filters(
