@@ -245,6 +245,15 @@ def test_csv_of_more_than_bytes(tmp_path, grey):
     assert load(tmp_path / "a.csv").images.dtype == np.float32
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_csv_with_a_line_without_a_label(tmp_path, grey, last):
+    labels = ["7", "7", "", *["8"] * (len(grey) - 3)]
+    head = f"{PIXEL_NAMES},label" if last else f"label,{PIXEL_NAMES}"
+    (tmp_path / "a.csv").write_text("\n".join([head, *csv_lines(grey, labels, last)]))
+    with pytest.raises(ValueError, match=r"a\.csv has a line without a label, .*leave it out"):
+        load(tmp_path / "a.csv")
+
+
 def test_damaged_csv(tmp_path, grey):
     lines = ["label," + PIXEL_NAMES, *csv_lines(grey, LABELS)]
     for damage in (lines[3][:30], lines[3].replace(",", ",x", 1)):

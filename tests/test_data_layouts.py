@@ -191,9 +191,10 @@ def test_sample_of_a_submission_has_no_labels(tmp_path):
     assert load(tmp_path).class_names == ("0", "7")
 
 
-def test_images_without_a_line_in_the_table_are_left_out(tmp_path):
+@pytest.mark.parametrize("line", ["", "2.png,\n"])
+def test_images_without_a_label_in_the_table_are_left_out(tmp_path, line):
     fill(tmp_path, "1.png", "2.png", "3.png")
-    (tmp_path / "labels.csv").write_text("file,label\n1.png,a\n3.png,b\n")
+    (tmp_path / "labels.csv").write_text(f"file,label\n1.png,a\n{line}3.png,b\n")
     dataset = load(tmp_path)
     assert dataset.files == ("1.png", "3.png")
     assert any("1 images have no label and were left out" in note for note in dataset.notes)

@@ -32,7 +32,10 @@ def shown(value: Any) -> str:
     """Return a value as a message shows it: on one line, and not endlessly long."""
     if isinstance(value, type):
         return f"the class {value.__name__}; call it: {value.__name__}(...)"
-    text = repr(value).replace("\n", " ")
+    try:
+        text = repr(value).replace("\n", " ")
+    except Exception:  # numbers of too many digits, lists in lists without end, objects of all kinds
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
@@ -184,7 +187,7 @@ def as_count(name: str, value: Any, minimum: int) -> int:
 
 def as_pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
     """Return value as (rows, columns): one whole number stands for both."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         if len(value) != 2:
             raise ValueError(
                 f"{name}: must be one whole number or (rows, columns), got {shown(value)}"
@@ -196,6 +199,14 @@ def as_pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
     if max(pair) > MOST_ROWS:
         raise ValueError(f"{name}: no image has so many rows or columns: {shown(value)}")
     return pair
+
+
+def is_row(value: Any) -> bool:
+    """Tell whether a value holds others one behind the other, as a list or a vector does."""
+    try:
+        return np.ndim(value) == 1
+    except ValueError:  # lists of different lengths
+        return False
 
 
 def as_flag(name: str, value: Any) -> bool:
@@ -214,7 +225,7 @@ def as_rate(name: str, value: Any) -> float:
     """Return value as a finite float that is not negative."""
     number = as_number(name, value)
     if not 0 <= number <= sys.float_info.max:
-        raise ValueError(f"{name}: must be finite and not negative, got {value}")
+        raise ValueError(f"{name}: must be finite and not negative, got {shown(number)}")
     return float(number)
 
 
@@ -222,7 +233,7 @@ def as_share(name: str, value: Any) -> float:
     """Return value as a float in [0, 1)."""
     number = as_number(name, value)
     if not 0 <= number < 1:
-        raise ValueError(f"{name}: must be in [0, 1), got {value}")
+        raise ValueError(f"{name}: must be in [0, 1), got {shown(number)}")
     return float(number)
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
+from tinycnn._checks import shown
 from tinycnn.files.bounded import refuse_special
 
 from .dataset import Dataset, make_dataset
@@ -133,7 +134,7 @@ def _read(path: Path) -> tuple[Array, Array | None]:
         for lines in _batches(file):
             images.append(_numbers(path, lines, columns))
             if columns.label is not None:
-                labels += _texts(lines, columns)
+                labels += _texts(path, lines, columns)
     if not images:
         raise ValueError(f"{path} has a line of names, but no images follow")
     stacked = np.concatenate(images)
@@ -174,9 +175,19 @@ def _numbers(path: Path, lines: list[str], columns: _Columns) -> Array:
     return values.astype(np.float32)
 
 
-def _texts(lines: list[str], columns: _Columns) -> list[str]:
+def _texts(path: Path, lines: list[str], columns: _Columns) -> list[str]:
+    """Labels of some lines, as they stand there."""
     position = columns.label or 0
-    return [_cells(line, columns.delimiter)[position] for line in lines]
+    texts = []
+    for line in lines:
+        cells = _cells(line, columns.delimiter)
+        if position >= len(cells) or not cells[position]:
+            raise ValueError(
+                f"{path} has a line without a label, {shown(line.strip())}: label it, or leave it "
+                "out"
+            )
+        texts.append(cells[position])
+    return texts
 
 
 def _labels(texts: list[str]) -> Array:
@@ -202,7 +213,7 @@ def _read_labels(path: Path) -> Array:
     with _opened(path) as file:
         if columns.has_names:
             file.readline(_MOST_LINE_CHARACTERS)
-        texts = [text for lines in _batches(file) for text in _texts(lines, columns)]
+        texts = [text for lines in _batches(file) for text in _texts(path, lines, columns)]
     return _labels(texts)
 
 

@@ -205,7 +205,7 @@ def _no_network(path: Path) -> Iterator[None]:
         yield
     except UnknownLayerError as error:
         raise ValueError(f"{path}: {error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = str(error)[:LONGEST_REASON]
         raise ValueError(f"{path}: damaged: its architecture makes no network: {reason}") from error
 

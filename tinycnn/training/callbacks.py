@@ -92,7 +92,7 @@ class TrainingState:
     @property
     def over(self) -> bool:
         """Whether no epoch follows: all are done, or a callback has asked to stop."""
-        return self.stopping or self.epoch == self.epochs
+        return self.stopping or self.epoch >= self.epochs
 
 
 class Callback:
