@@ -260,7 +260,9 @@ def test_read_image_gives_the_bytes_of_the_folder(tmp_path, rng, size):
         np.testing.assert_array_equal(read_image(path, image.shape), image)
 
 
-@pytest.mark.parametrize("image_shape", [(28, 28), (2, 28, 28), (4, 8, 8), (1, 0, 8), (1, 8, 8.5), 8])
+@pytest.mark.parametrize(
+    "image_shape", [(28, 28), (2, 28, 28), (4, 8, 8), (1, 0, 8), (1, 8, 8.5), 8]
+)
 def test_image_shapes_that_are_none(tmp_path, grey, image_shape):
     path = save(tmp_path / "a.png", grey)
     with pytest.raises(ValueError, match=r"read_image: image_shape .*(must be|above 0)"):

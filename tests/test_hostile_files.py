@@ -135,6 +135,8 @@ def test_descriptions_that_are_none(tmp_path, entries, text):
         {"input_std": [0]},
         {"input_mean": ["0"]},
         {"input_mean": [10**400]},
+        {"input_mean": [-1e308], "input_std": [1e-10]},
+        {"input_std": [1e-320]},
         {"byte_scale": 1},
     ],
     ids=lambda changes: str(changes)[:80],

@@ -555,3 +555,28 @@ def test_score_refuses_labels_that_do_not_fit(rng):
         net.score(images, [0, 10])
     with pytest.raises(ValueError, match=r"at least one image"):
         net.score(images[:0], [])
+
+
+def test_a_forward_pass_needs_an_image():
+    with pytest.raises(ValueError, match="images: at least one image is needed, got 0"):
+        small_net().forward(np.zeros((0, 1, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "dtype"),
+    [(0, 1e-40, "float32"), (-1e308, 1e-10, "float64")],
+)
+def test_a_scaling_beyond_all_numbers_is_refused(mean, std, dtype):
+    net = small_net(dtype=dtype)
+    with pytest.raises(ValueError, match=f"std: .* are beyond {dtype}; bring the images"):
+        net.set_scaling([mean], [std])
+    assert not net.is_standardized
+
+
+def test_images_whose_deviation_is_beyond_all_numbers_are_named(rng):
+    net = small_net(dtype="float64")
+    with pytest.raises(ValueError, match="images: their values are too large to compute a dev"):
+        net.standardize(1e300 * rng.random((5, 1, 8, 8)))
+    small = (1e-40 * rng.random((5, 1, 8, 8))).astype(np.float32)
+    with pytest.raises(ValueError, match="beyond float32; bring the images to another scale"):
+        small_net().standardize(small)

@@ -10,6 +10,7 @@ import math
 import operator
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -34,7 +35,7 @@ def shown(value: Any) -> str:
         return f"the class {value.__name__}; call it: {value.__name__}(...)"
     try:
         text = repr(value).replace("\n", " ")
-    except Exception:  # numbers of too many digits, lists in lists without end, objects of all kinds
+    except Exception:  # numbers of too many digits, lists in lists without end, odd objects
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
@@ -199,6 +200,14 @@ def as_pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
     if max(pair) > MOST_ROWS:
         raise ValueError(f"{name}: no image has so many rows or columns: {shown(value)}")
     return pair
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Return value as a path; only texts and path objects are taken."""
+    try:
+        return Path(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: must be a path, got {shown(value)}") from error
 
 
 def is_row(value: Any) -> bool:

@@ -7,6 +7,7 @@ the others make a square image, and that is not the same in every line.
 
 from __future__ import annotations
 
+import csv
 import itertools
 import math
 import warnings
@@ -32,6 +33,10 @@ _LINES_AT_ONCE = 2_000
 _LINES_TO_TELL = 200
 
 _LABEL_NAMES = frozenset({"label", "labels", "class", "target", "y", "digit", "category"})
+
+
+# Columns that count the lines; pandas writes one without a name.
+_NUMBER_NAMES = frozenset({"", "id", "index", "unnamed: 0"})
 
 
 class _Columns(NamedTuple):
@@ -64,9 +69,14 @@ def _delimiter(line: str) -> str:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    return [
-        cell.strip().strip('"') for cell in line.rstrip("\n").rstrip(delimiter).split(delimiter)
-    ]
+    """Cells of a line, without empty ones at its end; none if it is no line of CSV."""
+    try:
+        (cells,) = csv.reader([line.rstrip("\n")], delimiter=delimiter, skipinitialspace=True)
+    except (csv.Error, ValueError):  # a text of 131,072 characters, no or several lines
+        return []
+    while cells and not cells[-1].strip():
+        cells.pop()
+    return [cell.strip() for cell in cells]
 
 
 def _is_number(cell: str) -> bool:
@@ -102,7 +112,9 @@ def _named_columns(path: Path, names: list[str], delimiter: str) -> _Columns:
             f"{names[labels[1]]!r}: leave one"
         )
     label = labels[0] if labels else None
-    others = tuple(i for i in range(len(names)) if i != label and names[i].lower() != "id")
+    others = tuple(
+        i for i in range(len(names)) if i != label and names[i].lower() not in _NUMBER_NAMES
+    )
     return _Columns(delimiter, True, len(names), label, others)
 
 
@@ -172,7 +184,8 @@ def _numbers(path: Path, lines: list[str], columns: _Columns) -> Array:
     whole = bool((values == np.floor(values)).all()) and values.min(initial=0) >= 0
     if whole and values.max(initial=0) <= 65535:
         return values.astype(np.uint8 if values.max(initial=0) <= 255 else np.uint16)
-    return values.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is infinite then is refused with all others
+        return values.astype(np.float32)
 
 
 def _texts(path: Path, lines: list[str], columns: _Columns) -> list[str]:
@@ -185,6 +198,11 @@ def _texts(path: Path, lines: list[str], columns: _Columns) -> list[str]:
             raise ValueError(
                 f"{path} has a line without a label, {shown(line.strip())}: label it, or leave it "
                 "out"
+            )
+        if len(cells) > columns.n_columns:
+            raise ValueError(
+                f"{path} has a line of {len(cells)} columns, {shown(line.strip())}: every line "
+                f"must have {columns.n_columns}"
             )
         texts.append(cells[position])
     return texts

@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinycnn._checks import is_row, shown
+from tinycnn._checks import as_path, is_row, shown
 from tinycnn.files.bounded import what_special
 
 from .foreign import identify
@@ -118,7 +118,7 @@ def read_image(
     """
     require_pillow("read_image")
     n_channels, size = check_image_shape(image_shape, "read_image: image_shape")
-    path = Path(path)
+    path = as_path("read_image: path", path)
     with bombs_are_errors(), open_file(path) as file:
         pixels = decode(file, str(path), n_channels, size)
     return pixels if dtype is None else convert(pixels, np.dtype(dtype), str(path))

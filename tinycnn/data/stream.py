@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinycnn._checks import as_count, is_row, shown
+from tinycnn._checks import as_count, as_path, is_row, shown
 from tinycnn.files.bounded import what_special
 
 from .class_folders import pictures_below
@@ -128,13 +128,17 @@ class ImageStream:
     ) -> None:
         if not is_row(image_shape) or len(image_shape) != 3:
             raise ValueError(f"stream_images: image_shape {shown(image_shape)} must be (C, H, W)")
+        if not isinstance(sources, Iterable):
+            raise TypeError(
+                f"stream_images: sources: must be paths or arrays, got {shown(sources)}"
+            )
         self._sources = sources
-        self._image_shape = tuple(
-            as_count("stream_images: image_shape", n, 1) for n in image_shape
-        )
+        self._image_shape = tuple(as_count("stream_images: image_shape", n, 1) for n in image_shape)
         self._dtype = np.dtype(dtype)
         self._batch_size = as_count("stream_images: batch_size", batch_size, 1)
-        self._n_threads = n_threads and as_count("stream_images: n_threads", n_threads, 1)
+        if n_threads is not None:
+            n_threads = as_count("stream_images: n_threads", n_threads, 1)
+        self._n_threads = n_threads
         self.failures: list[Failure] = []
         self.n_failures = 0
         self.n_images = 0
@@ -214,10 +218,10 @@ class ImageStream:
             if isinstance(source, np.ndarray):
                 name = f"array {number}"
                 yield from _or_failure(name, self._from_array(name, source))
-            elif str(source) == STANDARD_INPUT:
+            elif source == STANDARD_INPUT:
                 yield from _or_failure(STANDARD_INPUT, self._from_standard_input())
             else:
-                yield from self._from_path(str(source))
+                yield from self._from_path(str(as_path("stream_images: sources", source)))
 
     def _from_array(self, name: str, images: Array) -> Iterator[_Item]:
         yield _Arrays(name, as_images(images, name)[0])

@@ -167,7 +167,7 @@ class EarlyStopping(Callback):
     ) -> None:
         self.patience = as_count("patience", patience, 1)
         self.min_delta = as_rate("min_delta", min_delta)
-        if monitor not in MONITORS:
+        if not isinstance(monitor, str) or monitor not in MONITORS:
             raise ValueError(f"monitor: must be one of {', '.join(MONITORS)}, got {shown(monitor)}")
         self.monitor = monitor
         self._best_flat: FloatArray | None
