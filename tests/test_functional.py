@@ -196,6 +196,11 @@ def test_softmax_and_cross_entropy_stand_huge_logits():
     loss, cache = F.cross_entropy_forward(logits, [2, 1])
     assert loss == 1e4  # the mean of 2e4 and 0
     assert np.isfinite(F.cross_entropy_backward(1.0, cache)).all()
+    apart = np.array([[3e38, -3e38, 0]], np.float32)
+    for smoothing, expected in ((0, 6e38), (0.3, 0.7 * 6e38 + 0.3 * 3e38)):
+        loss, cache = F.cross_entropy_forward(apart, [1], None, smoothing)
+        assert loss == pytest.approx(expected)
+        assert np.isfinite(F.cross_entropy_backward(1.0, cache)).all()
 
 
 def test_nan_and_infinity_spread():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -200,6 +201,27 @@ def as_pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
     if max(pair) > MOST_ROWS:
         raise ValueError(f"{name}: no image has so many rows or columns: {shown(value)}")
     return pair
+
+
+def require_memory(what: str, n_bytes: int) -> None:
+    """Raise MemoryError if so many bytes are more than this machine has, before it is used.
+
+    A system lends more than it has, and ends the process that uses it; or works for a minute first.
+    """
+    if n_bytes > MEMORY_BYTES:
+        raise MemoryError(f"{what} would take {n_bytes:,} bytes, this machine has {MEMORY_BYTES:,}")
+
+
+def _memory_of_machine() -> int:
+    """Return how many bytes of memory there are; the most that can be, where that is not known."""
+    try:
+        n_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return sys.maxsize
+    return n_bytes if n_bytes > 0 else sys.maxsize
+
+
+MEMORY_BYTES = _memory_of_machine()
 
 
 def as_path(name: str, value: Any) -> Path:

@@ -218,7 +218,7 @@ def relu_forward(x: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
 
 
 def relu_backward(dout: npt.ArrayLike, cache: FloatArray) -> FloatArray:
-    """Gradient of :func:`relu_forward`: dout where x > 0, and 0 where x <= 0.
+    """Gradient of :func:`relu_forward`: 0 where x <= 0, else dout; NaN passes it on as forward.
 
     Returns
     -------
@@ -349,7 +349,8 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
     """
     logits = as_float_array("softmax: logits", logits, 2)
     _require(logits.shape[1] > 0, "softmax: needs at least one class", logits)
-    return unchecked_softmax(logits)
+    with np.errstate(over="ignore"):  # what is infinitely far below has the probability 0
+        return unchecked_softmax(logits)
 
 
 def unchecked_softmax(logits: FloatArray) -> FloatArray:
@@ -399,13 +400,15 @@ def cross_entropy_forward(
     shares = _shares(weights, N)
     label_smoothing = as_share("cross_entropy: label_smoothing", label_smoothing)
 
-    shifted = _shifted(logits)
-    probabilities = np.exp(shifted)
+    with np.errstate(over="ignore"):  # what is infinitely far below has the probability 0
+        probabilities = np.exp(_shifted(logits))
     totals = probabilities.sum(axis=1)
     log_totals = np.log(totals)
-    losses = log_totals - shifted[np.arange(N), classes]
+    # In float64: two logits of float32 may be further apart than float32 has numbers.
+    highest = logits.max(axis=1).astype(np.float64)
+    losses = log_totals + (highest - logits[np.arange(N), classes])
     if label_smoothing:
-        evenly = log_totals - shifted.mean(axis=1)
+        evenly = log_totals + (highest - logits.mean(axis=1, dtype=np.float64))
         losses = (1 - label_smoothing) * losses + label_smoothing * evenly
     loss = float((shares * losses).sum(dtype=np.float64))
     probabilities /= totals[:, None]

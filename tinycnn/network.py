@@ -17,6 +17,7 @@ from tinycnn._checks import (
     as_seed,
     as_weights,
     require_finite,
+    require_memory,
     require_same_length,
     shown,
 )
@@ -138,9 +139,11 @@ class CNN:
                 f"n_classes: the last layer gives {n_outputs} values, got n_classes={n_classes}"
             )
         self.class_names = _checked_class_names(class_names, n_outputs)
-        n_channels = self._architecture.image_shape[0]
+        n_channels, dtype = self._architecture.image_shape[0], as_float_dtype("dtype", dtype)
+        n_parameters = self._architecture.n_parameters
+        require_memory(f"{n_parameters:,} parameters", n_parameters * dtype.itemsize)
         self._set_up(
-            np.zeros(self._architecture.n_parameters, as_float_dtype("dtype", dtype)),
+            np.zeros(n_parameters, dtype),
             np.zeros(n_channels),
             np.ones(n_channels),
         )
