@@ -220,6 +220,7 @@ def test_of_many_training_images_a_sample_is_remembered(tmp_path, rng, capsys, m
         {"digests": "", "dtype": "uint-8", "n_images": 1, "split": None},
         {"digests": "", "dtype": "uint8", "n_images": 1, "split": {"seed": 0}},
         {"digests": 3, "dtype": None, "n_images": "x", "split": 1},
+        {"digests": "", "dtype": "uint8", "n_images": float("inf"), "split": None},
     ],
 )
 def test_notes_of_others_are_no_provenance(notes):

@@ -247,6 +247,27 @@ def test_csv_of_more_than_bytes(tmp_path, grey):
     assert load(tmp_path / "a.csv").images.dtype == np.float32
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_csv_with_a_line_without_a_label(tmp_path, grey, last):
+    labels = ["7", "7", "", *["8"] * (len(grey) - 3)]
+    head = f"{PIXEL_NAMES},label" if last else f"label,{PIXEL_NAMES}"
+    (tmp_path / "a.csv").write_text("\n".join([head, *csv_lines(grey, labels, last)]))
+    with pytest.raises(ValueError, match=r"a\.csv has a line without a label, .*leave it out"):
+        load(tmp_path / "a.csv")
+
+
+def test_csv_with_names_in_quotes_and_numbers_of_lines(tmp_path, grey):
+    labels = ['"a,b"', '"a,c"', '"a,b"', *['"a,c"'] * (len(grey) - 3)]
+    lines = [f"{i},{line}" for i, line in enumerate(csv_lines(grey, labels, label_last=True))]
+    (tmp_path / "a.csv").write_text("\n".join([f",{PIXEL_NAMES},label", *lines]))
+    dataset = load(tmp_path / "a.csv")
+    assert dataset.class_names == ("a,b", "a,c")
+    np.testing.assert_array_equal(dataset.images[:, 0], grey)
+    (tmp_path / "a.csv").write_text("\n".join([f",{PIXEL_NAMES},label", *lines, f"{lines[0]},7"]))
+    with pytest.raises(ValueError, match=r"a\.csv has a line of 39 columns, .* must have 38"):
+        load(tmp_path / "a.csv")
+
+
 def test_damaged_csv(tmp_path, grey):
     lines = ["label," + PIXEL_NAMES, *csv_lines(grey, LABELS)]
     for damage in (lines[3][:30], lines[3].replace(",", ",x", 1)):
@@ -325,6 +346,14 @@ def test_hdf5(tmp_path, grey):
         file.create_dataset("images", data=grey, compression="gzip")
         file["labels"] = ["abc"[label] for label in LABELS]
     check(load(tmp_path / "b.h5"), grey, ("a", "b", "c"))
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["images"], file["labels"] = grey, np.array(["ä".encode(), b"b", b"c"])[LABELS]
+    assert load(tmp_path / "c.h5").class_names == ("b", "c", "ä")
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("images", (len(grey),), h5py.vlen_dtype(np.uint8))
+        file["labels"] = LABELS
+    with pytest.raises(ValueError, match=r"'images' has elements that are no numbers: save an"):
+        load(tmp_path / "d.h5")
 
 
 def test_hdf5_that_lies_or_looks_elsewhere(tmp_path, grey):
@@ -426,6 +455,7 @@ def write_parquet(path: Path, images: np.ndarray, struct_column: bool = True, **
 
 
 def test_parquet(tmp_path, grey):
+    pq = pytest.importorskip("pyarrow.parquet")
     for part, n in (("train", 7), ("test", 4)):
         path = tmp_path / "data" / f"{part}-00000-of-00001.parquet"
         write_parquet(path, grey[:n], label=LABELS[:n])
@@ -437,6 +467,12 @@ def test_parquet(tmp_path, grey):
     write_parquet(tmp_path / "c.parquet", grey[:2], label=[-1, -1])
     with pytest.raises(ValueError, match=r"c\.parquet holds the label -1, which is no class"):
         load(tmp_path / "c.parquet")
+    write_parquet(tmp_path / "d.parquet", grey, False, label=LABELS, checksum=[b"1"] * len(grey))
+    table = pq.read_table(tmp_path / "d.parquet")
+    pictures = table["image"].dictionary_encode()
+    table = table.select(["checksum", "label"]).append_column("image", pictures)
+    pq.write_table(table, tmp_path / "d.parquet")
+    check(load(tmp_path / "d.parquet"), grey, NAMES)
     write_parquet(tmp_path / "b.parquet", grey)
     with pytest.raises(ValueError, match=r"b\.parquet has no column of labels: call it 'label'"):
         load(tmp_path / "b.parquet")
@@ -496,6 +532,8 @@ def test_without_a_library_the_words_to_install_it(
     [
         ("a.pkl", pickle.dumps([1]), r"a Python pickle: it could run code.*np\.savez_compressed"),
         ("data_batch_1", pickle.dumps([1], 2), "a Python pickle: it could run code"),
+        ("a.csv", "label,pixel0\n".encode("utf-16"), "a text in UTF-16: save it as UTF-8"),
+        ("a.mat", b"\x32\0\0\0\x14\0\0\0", "a MATLAB file of version 4: save it again"),
         ("a.tar", bytes(257) + b"ustar\x0000" + bytes(248), "a tar archive: unpack it first"),
         ("a.heic", bytes(4) + b"ftypheic" + bytes(20), "a HEIC picture: convert it to PNG"),
         ("a.avif", bytes(3) + b"\x20ftypavif" + bytes(20), "an AVIF picture: convert it"),

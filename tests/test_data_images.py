@@ -139,7 +139,7 @@ def test_sizes_that_differ_name_the_first_two(folder, grey):
     assert load_image_folder(folder, size=(5, 4)).images.shape == (3, 1, 5, 4)
 
 
-@pytest.mark.parametrize("size", [(5,), (5, 0), (-1, 5), (2.5, 3), (5, 4, 1)])
+@pytest.mark.parametrize("size", [(5,), (5, 0), (-1, 5), (2.5, 3), (5, 4, 1), 5, [[5], 4]])
 def test_impossible_sizes(folder, size):
     with pytest.raises(ValueError, match=r"load_image_folder: size has height and width .*above 0"):
         load_image_folder(folder, size)
@@ -263,7 +263,9 @@ def test_read_image_gives_the_bytes_of_the_folder(tmp_path, rng, size):
         np.testing.assert_array_equal(read_image(path, image.shape), image)
 
 
-@pytest.mark.parametrize("image_shape", [(28, 28), (2, 28, 28), (4, 8, 8), (1, 0, 8), (1, 8, 8.5)])
+@pytest.mark.parametrize(
+    "image_shape", [(28, 28), (2, 28, 28), (4, 8, 8), (1, 0, 8), (1, 8, 8.5), 8]
+)
 def test_image_shapes_that_are_none(tmp_path, grey, image_shape):
     path = save(tmp_path / "a.png", grey)
     with pytest.raises(ValueError, match=r"read_image: image_shape .*(must be|above 0)"):

@@ -44,6 +44,8 @@ def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
         ("TRAIN", "VAL", "TEST"),
         ("seg_train", "dev", "seg_test"),
         ("train_images", "valid_images", "test_images"),
+        ("01_train", "02_validate", "03_evaluation"),
+        ("train_full", "devel", "holdout_256"),
     ],
 )
 def test_parts_by_all_usual_names(tmp_path, names):
@@ -191,9 +193,10 @@ def test_sample_of_a_submission_has_no_labels(tmp_path):
     assert load(tmp_path).class_names == ("0", "7")
 
 
-def test_images_without_a_line_in_the_table_are_left_out(tmp_path):
+@pytest.mark.parametrize("line", ["", "2.png,\n"])
+def test_images_without_a_label_in_the_table_are_left_out(tmp_path, line):
     fill(tmp_path, "1.png", "2.png", "3.png")
-    (tmp_path / "labels.csv").write_text("file,label\n1.png,a\n3.png,b\n")
+    (tmp_path / "labels.csv").write_text(f"file,label\n1.png,a\n{line}3.png,b\n")
     dataset = load(tmp_path)
     assert dataset.files == ("1.png", "3.png")
     assert any("1 images have no label and were left out" in note for note in dataset.notes)
@@ -293,6 +296,15 @@ def test_pipes_and_devices_do_not_hang(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.parametrize("suffix", ["npz", "npy", "h5", "mat", "parquet", "csv"])
+def test_pipes_among_data_files_do_not_hang(tmp_path, suffix):
+    pytest.importorskip({"h5": "h5py", "parquet": "pyarrow"}.get(suffix, "numpy"))
+    os.mkfifo(tmp_path / f"a.{suffix}")
+    with pytest.raises((ValueError, OSError)) as caught:
+        load(tmp_path)
+    assert str(tmp_path) in one_line(caught)
+
+
 def test_system_files_are_passed_over_and_mentioned(tmp_path):
     fill(tmp_path, "a/1.png", "b/1.png")
     for name in ("@eaDir", "$RECYCLE.BIN", "__MACOSX", ".ipynb_checkpoints", "a/@eaDir"):
@@ -317,6 +329,19 @@ def test_classes_one_folder_further_down(tmp_path):
     with pytest.raises(
         ValueError, match=r"nothing but the folder archive, .*: give .*archive inst"
     ):
+        load(tmp_path)
+
+
+def test_classes_several_folders_further_down(tmp_path):
+    fill(tmp_path, "x/photos/a/1.png", "x/photos/b/1.png")
+    with pytest.raises(ValueError, match=r"but the folder x.photos, .*: give .*x.photos instead"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("a/train", "a/test", "b/train"), ("lernen/a", "testen/a")])
+def test_folders_of_folders_are_told_as_such(tmp_path, names):
+    fill(tmp_path, *(f"{name}/{i}.png" for name in names for i in range(2)))
+    with pytest.raises(ValueError, match=r"no picture in 2 \(.*call its parts train, validation"):
         load(tmp_path)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinycnn.data
+from tinycnn import data
 from tinycnn.data import Dataset, load, parts
 from tinycnn.data.reader import Options
 from tinycnn.data.sources import READERS
@@ -275,3 +276,46 @@ def test_labels_that_are_none(tmp_path, labels, words):
 def test_more_names_than_labels_are_fine(tmp_path):
     names = ["a", "b", "c", "d", "never seen"]
     assert load(save(tmp_path / "a.npz", class_names=names)).class_names == tuple(names)
+
+
+@pytest.mark.parametrize("value", [None, 3, ["a"], {}, np.zeros((2, 2))], ids=repr)
+@pytest.mark.parametrize(
+    "function", [data.load, data.parts, data.read_idx, data.is_idx, data.load_image_folder]
+)
+def test_what_is_no_path_is_told(function, value):
+    with pytest.raises(
+        TypeError, match=f"{function.__name__}: path: must be a path, got"
+    ) as caught:
+        function(value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"part": 3}, ValueError, "part 3 is not in"),
+        ({"part": np.zeros(2)}, ValueError, "part array.* is not in"),
+        ({"labels_from": 3}, TypeError, "labels_from: must be a text, got 3"),
+        ({"progress": 3}, TypeError, "progress: must be a function, got 3"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(tmp_path, arguments, error, words):
+    np.savez(tmp_path / "a.npz", images=np.zeros((4, 6, 6), np.uint8), labels=[0, 1, 0, 1])
+    with pytest.raises(error, match=words):
+        data.load(tmp_path / "a.npz", **arguments)
+
+
+def test_taking_what_is_not_there(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((4, 6, 6), np.uint8), labels=[0, 1, 0, 1])
+    dataset = data.load(tmp_path / "a.npz")
+    assert dataset.take(3).labels.tolist() == [1]
+    for index in (4, [0, 9], [True], ["a"], 1.5):
+        with pytest.raises(ValueError, match="take: index: must be whole numbers below 4"):
+            dataset.take(index)
+
+
+def test_what_is_no_data_set_conforms_to_nothing():
+    with pytest.raises(TypeError, match="conform: dataset: must be what load gave, got 3"):
+        data.conform(3, (1, 6, 6), ("a",))
+    with pytest.raises(TypeError, match="stream_images: sources: must be paths or arrays, got 3"):
+        data.stream_images(3, (1, 6, 6))

@@ -86,6 +86,28 @@ def test_what_cannot_be_read_is_collected(folder, tmp_path):
     assert all("\n" not in reason and len(reason) < 500 for reason in reasons)
 
 
+def test_what_is_bad_in_a_pattern_or_a_list_stops_none_of_the_others(tmp_path, rng, monkeypatch):
+    images = rng.integers(0, 256, size=(9, 6, 5), dtype=np.uint8)
+    (tmp_path / "a.npz").write_bytes(b"PK\3\4 is no archive")
+    np.savez(tmp_path / "b.npz", images=images)
+    stream = stream_images(str(tmp_path / "*.npz"), (1, 6, 5))
+    np.testing.assert_array_equal(collect(stream)[1][:, 0], images)
+    assert [failure.name for failure in stream.failures] == [str(tmp_path / "a.npz")]
+    names = [tmp_path / "a.npz", tmp_path / ("long" * 99), tmp_path / "b.npz"]
+    listed = io.TextIOWrapper(io.BytesIO("\n".join(map(str, names)).encode()))
+    monkeypatch.setattr(sys, "stdin", listed)
+    stream = stream_images("-", (1, 6, 5))
+    np.testing.assert_array_equal(collect(stream)[1][:, 0], images)
+    assert [failure.name for failure in stream.failures] == list(map(str, names[:2]))
+
+
+def test_without_standard_input_it_is_a_failure(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    stream = stream_images("-", (1, 6, 5))
+    assert list(stream) == []
+    assert stream.failures[0].reason == "there is no standard input to read: name files or folders"
+
+
 def test_arrays_in_files(tmp_path, rng):
     images = rng.integers(0, 256, size=(9, 6, 5), dtype=np.uint8)
     labels = np.arange(9) % 3
@@ -166,7 +188,8 @@ def test_who_stops_early_leaves_no_threads(folder):
 
 
 def test_impossible_arguments(folder):
-    with pytest.raises(ValueError, match=r"image_shape \(28, 28\) must be \(C, H, W\)"):
-        stream_images(folder, (28, 28))
-    with pytest.raises(ValueError, match="batch_size 0 must be at least 1"):
+    for image_shape in ((28, 28), 28, None, [[1], 28, 28]):
+        with pytest.raises(ValueError, match=r"image_shape .* must be \(C, H, W\)"):
+            stream_images(folder, image_shape)
+    with pytest.raises(ValueError, match="batch_size: must be a whole number of at least 1, got 0"):
         stream_images(folder, (1, 28, 28), batch_size=0)

@@ -196,6 +196,11 @@ def test_softmax_and_cross_entropy_stand_huge_logits():
     loss, cache = F.cross_entropy_forward(logits, [2, 1])
     assert loss == 1e4  # the mean of 2e4 and 0
     assert np.isfinite(F.cross_entropy_backward(1.0, cache)).all()
+    apart = np.array([[3e38, -3e38, 0]], np.float32)
+    for smoothing, expected in ((0, 6e38), (0.3, 0.7 * 6e38 + 0.3 * 3e38)):
+        loss, cache = F.cross_entropy_forward(apart, [1], None, smoothing)
+        assert loss == pytest.approx(expected)
+        assert np.isfinite(F.cross_entropy_backward(1.0, cache)).all()
 
 
 def test_nan_and_infinity_spread():
@@ -214,3 +219,25 @@ def test_no_images_give_no_outputs():
     dx, dweight = F.conv2d_backward(out, cache)
     assert dx.shape == (0, 1, 4, 4)
     assert not dweight.any()
+
+
+def test_softmax_needs_a_class():
+    with pytest.raises(ValueError, match=r"softmax: needs at least one class \(got \(2, 0\)\)"):
+        F.softmax(np.zeros((2, 0)))
+
+
+@pytest.mark.parametrize("layer", ["conv2d", "max_pool2d", "linear", "cross_entropy"])
+@pytest.mark.parametrize("cache", [None, 3, (1, 2), [[1], [2, 3]]], ids=str)
+def test_what_is_no_cache_is_refused(layer, cache):
+    with pytest.raises(TypeError, match=f"{layer}: cache: must be what {layer}_forward gave"):
+        getattr(F, f"{layer}_backward")(ones(1, 1, 1, 1), cache)
+
+
+def test_cross_entropy_needs_numbers():
+    logits = np.zeros((2, 3))
+    for smoothing, error in (("x", TypeError), (1, ValueError), (-0.1, ValueError)):
+        with pytest.raises(error, match="label_smoothing: must be"):
+            F.cross_entropy_forward(logits, [0, 1], None, smoothing)
+    _, cache = F.cross_entropy_forward(logits, [0, 1])
+    with pytest.raises(TypeError, match=r"dloss: must be a real number, got array\(\[1\., 1\.\]\)"):
+        F.cross_entropy_backward(np.ones(2), cache)

@@ -20,6 +20,11 @@ def npy(descr, shape, data=b"", blanks=0):
     return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header + data
 
 
+def lists_in_lists(n):
+    """Nest n lists: JSON's reader takes as many as Python's stack has room for, nearly."""
+    return json.loads("[" * n + "]" * n)
+
+
 @pytest.fixture
 def net():
     return tinycnn.CNN((1, 6, 6), channels=(2,), n_classes=3, class_names=["a", "b", "c"])
@@ -118,6 +123,9 @@ def test_descriptions_that_are_none(tmp_path, entries, text):
         {"layers": []},
         {"layers": 3},
         {"layers": [[]]},
+        {"layers": [{"kind": "flatten"}] * 100_000},
+        {"layers": [{"kind": "linear", "units": lists_in_lists(600)}]},
+        {"input_mean": lists_in_lists(950)},
         {"layers": [{"kind": "flatten"}, {"kind": "linear", "units": 10**15}]},
         {"layers": [{"kind": "flatten"}, {"kind": "linear", "units": 3, "bias": "false"}]},
         {"layers": [{"kind": "flatten"}, {"kind": "linear", "units": 3, "more": 1}]},
@@ -127,9 +135,11 @@ def test_descriptions_that_are_none(tmp_path, entries, text):
         {"input_std": [0]},
         {"input_mean": ["0"]},
         {"input_mean": [10**400]},
+        {"input_mean": [-1e308], "input_std": [1e-10]},
+        {"input_std": [1e-320]},
         {"byte_scale": 1},
     ],
-    ids=str,
+    ids=lambda changes: str(changes)[:80],
 )
 def test_descriptions_of_nothing(tmp_path, entries, changes):
     np.savez(tmp_path / "x.npz", **described(entries, **changes))
@@ -145,6 +155,15 @@ def test_a_key_or_a_member_that_is_there_twice(tmp_path, entries):
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
         archive.writestr("linear1.bias.npy", b"junk")
     assert "'linear1.bias.npy' twice" in refusal(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_the_last_of_many_members_that_is_there_twice_is_found_at_once(tmp_path):
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in [*range(30_000), 29_999]:
+            archive.writestr(f"{i}.npy", b"")
+    assert "'29999.npy' twice" in refusal(path)
 
 
 def test_parameters_that_are_not_finite(tmp_path, entries):

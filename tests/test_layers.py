@@ -510,3 +510,12 @@ def test_the_base_says_what_a_layer_must_define(method):
 
     with pytest.raises(NotImplementedError, match=f"Half must define {method}"):
         getattr(Half(), method)(np.ones((1, 2)), {})
+
+
+def test_what_is_no_layer_is_not_described():
+    with pytest.raises(TypeError, match="layer: must be a layer, such as ReLU"):
+        describe_layer(3)
+    with pytest.raises(TypeError, match="description: must be what describe_layer gave"):
+        make_layer(["relu"])
+    with pytest.raises(TypeError, match=r"padding: must be a real number, got array\(\[1, 1\]\)"):
+        Conv(3, padding=np.array([1, 1]))

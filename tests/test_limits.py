@@ -4,12 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from conftest import QUICK, small_net
 
 import tinycnn
+from tinycnn import CNN, Conv, Flatten, Linear, MaxPool, ReLU
 
 resource = pytest.importorskip("resource", reason="this system has no such limits")
 
@@ -125,3 +127,29 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path, d
     with pytest.raises(PermissionError, match=r"c\.npz"):
         tinycnn.fit(net, *digits, callbacks=tinycnn.Checkpoint(tmp_path / "c.npz"), **QUICK)
     np.testing.assert_array_equal(net.flat, before)
+
+
+@pytest.mark.parametrize(
+    ("layers", "what"),
+    [
+        ([Flatten(), Linear(10**11), Linear(2)], "parameters"),
+        ([Conv(10**10, 1), Flatten(), Linear(2)], "parameters"),
+        ([Conv(2, 3, 10**6), ReLU(), *[MaxPool()] * 18, Flatten(), Linear(2)], "output of conv1"),
+    ],
+    ids=["linear", "conv", "layered"],
+)
+def test_what_no_machine_holds_is_refused_at_once_with_its_bytes(layers, what):
+    start = time.process_time()
+    words = rf"{what} would take [\d,]+ bytes, this machine has [\d,]+"
+    with pytest.raises(MemoryError, match=words):
+        CNN((1, 4, 4), layers).logits(np.zeros((1, 1, 4, 4)))
+    assert time.process_time() - start < 2
+
+
+def test_work_space_that_no_machine_holds_is_refused_at_once(monkeypatch):
+    net, images = small_net(channels=(64,)), np.zeros((20, 1, 8, 8))
+    monkeypatch.setattr("tinycnn._checks.MEMORY_BYTES", 10_000)
+    with pytest.raises(MemoryError, match=r"the work space would take [\d,]+ bytes, .* has 10,000"):
+        net.logits(images)
+    with pytest.raises(MemoryError, match="what the forward pass keeps would take"):
+        net.forward(images)

@@ -471,6 +471,11 @@ def test_a_scaling_that_does_not_fit_is_refused_and_the_old_one_stays(mean, std,
         ({"seed": "a"}, TypeError, r"seed: must be a real number, got 'a'"),
         ({"dtype": "float16"}, TypeError, r"dtype: must be 'float32' or 'float64', got 'float16'"),
         ({"dtype": "real"}, TypeError, r"dtype: must be 'float32' or 'float64', got 'real'"),
+        ({"image_shape": [[1], 8, 8]}, ValueError, r"image_shape: must be .*got \[\[1\], 8, 8\]"),
+        ({"channels": [[1], 2]}, ValueError, r"channels: must be at least one whole number"),
+        ({"hidden": [[1], [2, 3]]}, TypeError, r"hidden: must be a real number, got \[\[1\], \["),
+        ({"kernel_size": b"33"}, TypeError, r"kernel_size: must be a real number, got b'33'"),
+        ({"seed": 10**5000}, ValueError, r"seed: .* got a value of type int"),
         ({"class_names": ["a"]}, ValueError, r"class_names: 10 classes need as many names"),
         ({"class_names": "abcdefghij"}, ValueError, r"class_names: 10 classes need as many names"),
         ({"class_names": 10}, ValueError, r"class_names: 10 classes need as many names, got 10"),
@@ -497,6 +502,7 @@ def test_an_impossible_network_is_refused_in_clear_words(arguments, error, words
     ("layers", "error", "words"),
     [
         ([], ValueError, "layers: needs at least one layer, got none"),
+        ([Flatten()] * 5000, ValueError, "layers: at most 4,096, got 5,000"),
         (Linear(10), TypeError, "layers: must be a list of layers, got Linear"),
         (None, TypeError, r"CNN: needs layers=\[...\]"),
         ("conv relu", TypeError, r"layers\[0\]: must be a layer, such as Conv\(8\)"),
@@ -575,3 +581,28 @@ def test_score_refuses_labels_that_do_not_fit(rng):
         net.score(images, [0, 10])
     with pytest.raises(ValueError, match=r"at least one image"):
         net.score(images[:0], [])
+
+
+def test_a_forward_pass_needs_an_image():
+    with pytest.raises(ValueError, match="images: at least one image is needed, got 0"):
+        small_net().forward(np.zeros((0, 1, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "dtype"),
+    [(0, 1e-40, "float32"), (-1e308, 1e-10, "float64")],
+)
+def test_a_scaling_beyond_all_numbers_is_refused(mean, std, dtype):
+    net = small_net(dtype=dtype)
+    with pytest.raises(ValueError, match=f"std: .* are beyond {dtype}; bring the images"):
+        net.set_scaling([mean], [std])
+    assert not net.is_standardized
+
+
+def test_images_whose_deviation_is_beyond_all_numbers_are_named(rng):
+    net = small_net(dtype="float64")
+    with pytest.raises(ValueError, match="images: their values are too large to compute a dev"):
+        net.standardize(1e300 * rng.random((5, 1, 8, 8)))
+    small = (1e-40 * rng.random((5, 1, 8, 8))).astype(np.float32)
+    with pytest.raises(ValueError, match="beyond float32; bring the images to another scale"):
+        small_net().standardize(small)

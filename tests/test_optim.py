@@ -522,3 +522,14 @@ def test_a_wrong_step_is_refused_and_changes_nothing(make, n_before, step, error
 def test_wrong_settings_are_refused(kind, arguments, error, words):
     with pytest.raises(error, match=re.escape(words)):
         kind(**arguments)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_gradients_of_another_byte_order_make_the_same_steps(rng, kind):
+    flat, gradients = rng.normal(size=50), rng.normal(size=(3, 50))
+    expected, other = flat.copy(), flat.copy()
+    one, two = kind(lr=0.1), kind(lr=0.1)
+    for gradient in gradients:
+        one.step(expected, gradient)
+        two.step(other, gradient.astype(gradient.dtype.newbyteorder()))
+    np.testing.assert_array_equal(other, expected)

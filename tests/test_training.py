@@ -489,6 +489,15 @@ def test_what_a_callback_ruins_after_the_last_batch_is_undone(rng, moment):
     assert optimizer.state()["n_steps"] == 0
 
 
+def test_a_callback_may_ask_for_fewer_epochs_than_are_done(rng):
+    class Shorten(Callback):
+        def after_epoch(self, state):
+            state.epochs = 1 if state.epoch == 3 else state.epochs
+
+    _, history = trained(halves(rng), epochs=9, schedule=None, callbacks=Shorten())
+    assert len(history.train_loss) == 3
+
+
 # ------------------------------------------------------------------------------------------ errors
 
 

@@ -21,6 +21,8 @@ from libc.math cimport fabs
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from tinycnn._checks import require_memory
+
 from tinycnn._kernels cimport (
     BYTES,
     Descent,
@@ -131,7 +133,7 @@ def relu_forward(const floating[::1] x not None, floating[::1] out not None, /):
 def relu_backward(
     const floating[::1] dout not None, const floating[::1] x not None, floating[::1] dx not None, /
 ):
-    """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
+    """dx = 0 where x <= 0, else dout: the gradient at exactly 0 is 0, and NaN passes it on."""
     with nogil:
         if floating is float:
             (<const FloatLayers*> kernels.layers).relu_backward(dout, x, dx)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -32,7 +34,10 @@ def shown(value: Any) -> str:
     """Return a value as a message shows it: on one line, and not endlessly long."""
     if isinstance(value, type):
         return f"the class {value.__name__}; call it: {value.__name__}(...)"
-    text = repr(value).replace("\n", " ")
+    try:
+        text = repr(value).replace("\n", " ")
+    except Exception:  # numbers of too many digits, lists in lists without end, odd objects
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
@@ -190,7 +195,7 @@ def as_count(name: str, value: Any, minimum: int) -> int:
 
 def as_pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
     """Return value as (rows, columns): one whole number stands for both."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         if len(value) != 2:
             raise ValueError(
                 f"{name}: must be one whole number or (rows, columns), got {shown(value)}"
@@ -202,6 +207,43 @@ def as_pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
     if max(pair) > MOST_ROWS:
         raise ValueError(f"{name}: no image has so many rows or columns: {shown(value)}")
     return pair
+
+
+def require_memory(what: str, n_bytes: int) -> None:
+    """Raise MemoryError if so many bytes are more than this machine has, before it is used.
+
+    A system lends more than it has, and ends the process that uses it; or works for a minute first.
+    """
+    if n_bytes > MEMORY_BYTES:
+        raise MemoryError(f"{what} would take {n_bytes:,} bytes, this machine has {MEMORY_BYTES:,}")
+
+
+def _memory_of_machine() -> int:
+    """Return how many bytes of memory there are; the most that can be, where that is not known."""
+    try:
+        n_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return sys.maxsize
+    return n_bytes if n_bytes > 0 else sys.maxsize
+
+
+MEMORY_BYTES = _memory_of_machine()
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Return value as a path; only texts and path objects are taken."""
+    try:
+        return Path(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: must be a path, got {shown(value)}") from error
+
+
+def is_row(value: Any) -> bool:
+    """Tell whether a value holds others one behind the other, as a list or a vector does."""
+    try:
+        return np.ndim(value) == 1
+    except ValueError:  # lists of different lengths
+        return False
 
 
 def as_flag(name: str, value: Any) -> bool:
@@ -220,7 +262,7 @@ def as_rate(name: str, value: Any) -> float:
     """Return value as a finite float that is not negative."""
     number = as_number(name, value)
     if not 0 <= number <= sys.float_info.max:
-        raise ValueError(f"{name}: must be finite and not negative, got {value}")
+        raise ValueError(f"{name}: must be finite and not negative, got {shown(number)}")
     return float(number)
 
 
@@ -228,7 +270,7 @@ def as_share(name: str, value: Any) -> float:
     """Return value as a float in [0, 1)."""
     number = as_number(name, value)
     if not 0 <= number < 1:
-        raise ValueError(f"{name}: must be in [0, 1), got {value}")
+        raise ValueError(f"{name}: must be in [0, 1), got {shown(number)}")
     return float(number)
 
 

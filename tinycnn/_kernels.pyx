@@ -114,10 +114,10 @@ cdef void relu_forward(const real[::1] x, real[::1] out) noexcept nogil:
 cdef void relu_backward(
     const real[::1] dout, const real[::1] x, real[::1] dx
 ) noexcept nogil:
-    """dx = dout where x > 0, else 0: the gradient at exactly 0 is 0."""
+    """dx = 0 where x <= 0, else dout: the gradient at exactly 0 is 0, and NaN passes it on."""
     cdef Py_ssize_t i
     for i in range(x.shape[0]):
-        dx[i] = dout[i] if x[i] > 0 else 0
+        dx[i] = 0 if x[i] <= 0 else dout[i]
 
 
 cdef void max_pool2d_forward(

@@ -52,8 +52,8 @@ def relu_forward(x: FloatArray, out: FloatArray) -> None:
 
 
 def relu_backward(dout: FloatArray, x: FloatArray, dx: FloatArray) -> None:
-    """Fill dx with dout where x > 0, else 0."""
-    dx[...] = np.where(x > 0, dout, 0)
+    """Fill dx with 0 where x <= 0, else dout."""
+    dx[...] = np.where(x <= 0, 0, dout)
 
 
 def max_pool2d_forward(x: FloatArray, out: FloatArray, winner: WinnerArray) -> None:

@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinycnn._checks import as_count, shown
+from tinycnn._checks import as_count, is_row, shown
 from tinycnn.layer import Shape
 from tinycnn.layers import Conv, Dropout, Flatten, Layer, Linear, MaxPool, ReLU, draw_number
 
 # Classes have names, one by one. ImageNet-21k, the largest set in common use, has 21,841.
 MAX_CLASSES = 65_536
+
+# What looks at each layer together with those behind it takes seconds for more.
+MAX_LAYERS = 4_096
 
 
 class Step(NamedTuple):
@@ -226,7 +229,7 @@ def _make_step(name: str, layer: Layer, input_shape: Shape) -> Step:
 
 
 def _checked_image_shape(image_shape: Any) -> tuple[int, int, int]:
-    if np.ndim(image_shape) != 1 or len(image_shape) != 3:
+    if not is_row(image_shape) or len(image_shape) != 3:
         raise ValueError(
             f"image_shape: must be (channels, rows, columns), got {shown(image_shape)}"
         )
@@ -246,11 +249,13 @@ def _checked_layers(layers: Any) -> tuple[Layer, ...]:
             )
     if not checked:
         raise ValueError("layers: needs at least one layer, got none")
+    if len(checked) > MAX_LAYERS:
+        raise ValueError(f"layers: at most {MAX_LAYERS:,}, got {len(checked):,}")
     return checked
 
 
 def _checked_channels(channels: Any) -> list[int]:
-    if np.ndim(channels) != 1 or len(channels) == 0:
+    if not is_row(channels) or len(channels) == 0:
         raise ValueError(
             "channels: must be a sequence of at least one whole number, such as (8, 16), got "
             f"{shown(channels)}"
@@ -260,10 +265,10 @@ def _checked_channels(channels: Any) -> list[int]:
 
 def _hidden_units(hidden: Any) -> list[int]:
     """Bring every spelling of hidden to a list of units."""
-    if np.ndim(hidden) == 0:
-        units = as_count("hidden", hidden, 0)
-        return [units] if units else []
-    return [as_count("hidden", units, 1) for units in hidden]
+    if is_row(hidden):
+        return [as_count("hidden", units, 1) for units in hidden]
+    units = as_count("hidden", hidden, 0)
+    return [units] if units else []
 
 
 def _one_a_block(name: str, value: Any, n_blocks: int) -> list[Any]:

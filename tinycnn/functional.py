@@ -23,7 +23,7 @@ ValueError for shapes that do not fit.
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +33,15 @@ from tinycnn._checks import (
     as_array,
     as_float_array,
     as_labels,
+    as_number,
     as_pair,
+    as_share,
     require_same_dtype,
     shown,
 )
 from tinycnn.fast.dispatch import loops
+
+AnyCache = TypeVar("AnyCache")
 
 # Zeros around a map: (rows above, rows below), (columns to the left, columns to the right).
 Border: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
@@ -86,7 +90,7 @@ def border_of(padding: Any, kernel: tuple[int, int]) -> Border:
         rows and S - 1 columns in all, of which an odd one stands below or to the right.
     kernel : (R, S)
     """
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         rows, columns = (((size - 1) // 2, size // 2) for size in kernel)
         return rows, columns
     top, left = as_padding("padding", padding)
@@ -178,7 +182,7 @@ def conv2d_backward(
     dbias : (K,)
         Only if the forward pass had a bias.
     """
-    x, weight, has_bias, border = cache
+    x, weight, has_bias, border = _of_forward("conv2d", cache, Conv2dCache)
     x, weight = (as_float_array("conv2d: cache", array, 4) for array in (x, weight))
     (N, C, H, W), (K, weight_channels, R, S) = x.shape, weight.shape
     _require(weight_channels == C, "conv2d: the cache was changed", x, weight)
@@ -214,7 +218,7 @@ def relu_forward(x: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
 
 
 def relu_backward(dout: npt.ArrayLike, cache: FloatArray) -> FloatArray:
-    """Gradient of :func:`relu_forward`: dout where x > 0, and 0 where x <= 0.
+    """Gradient of :func:`relu_forward`: 0 where x <= 0, else dout; NaN passes it on as forward.
 
     Returns
     -------
@@ -262,7 +266,7 @@ def max_pool2d_backward(dout: npt.ArrayLike, cache: MaxPool2dCache) -> FloatArra
     -------
     dx : (N, K, H, W)
     """
-    winner, x_shape = cache
+    winner, x_shape = _of_forward("max_pool2d", cache, MaxPool2dCache)
     winner = as_array("max_pool2d: cache", winner)
     N, K, H, W = x_shape
     unchanged = winner.dtype == np.uint8 and winner.shape == (N, K, H // 2, W // 2)
@@ -319,7 +323,7 @@ def linear_backward(
     dbias : (M,)
         Only if the forward pass had a bias.
     """
-    x, weight, has_bias = cache
+    x, weight, has_bias = _of_forward("linear", cache, LinearCache)
     x, weight = (as_float_array("linear: cache", array, 2) for array in (x, weight))
     dout = _as_gradient("linear", dout, (len(x), len(weight)), x.dtype)
     dx = dout @ weight
@@ -343,7 +347,10 @@ def softmax(logits: npt.ArrayLike) -> FloatArray:
     probabilities : (N, classes)
         Each row sums to 1.
     """
-    return unchecked_softmax(as_float_array("softmax: logits", logits, 2))
+    logits = as_float_array("softmax: logits", logits, 2)
+    _require(logits.shape[1] > 0, "softmax: needs at least one class", logits)
+    with np.errstate(over="ignore"):  # what is infinitely far below has the probability 0
+        return unchecked_softmax(logits)
 
 
 def unchecked_softmax(logits: FloatArray) -> FloatArray:
@@ -391,14 +398,17 @@ def cross_entropy_forward(
     classes = as_labels("cross_entropy: labels", labels, n_classes).astype(np.intp)
     _require(len(classes) == N, f"cross_entropy: {N} rows of logits need {N} labels", classes)
     shares = _shares(weights, N)
+    label_smoothing = as_share("cross_entropy: label_smoothing", label_smoothing)
 
-    shifted = _shifted(logits)
-    probabilities = np.exp(shifted)
+    with np.errstate(over="ignore"):  # what is infinitely far below has the probability 0
+        probabilities = np.exp(_shifted(logits))
     totals = probabilities.sum(axis=1)
     log_totals = np.log(totals)
-    losses = log_totals - shifted[np.arange(N), classes]
+    # In float64: two logits of float32 may be further apart than float32 has numbers.
+    highest = logits.max(axis=1).astype(np.float64)
+    losses = log_totals + (highest - logits[np.arange(N), classes])
     if label_smoothing:
-        evenly = log_totals - shifted.mean(axis=1)
+        evenly = log_totals + (highest - logits.mean(axis=1, dtype=np.float64))
         losses = (1 - label_smoothing) * losses + label_smoothing * evenly
     loss = float((shares * losses).sum(dtype=np.float64))
     probabilities /= totals[:, None]
@@ -415,7 +425,10 @@ def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray
     -------
     dlogits : (N, classes)
     """
-    probabilities, labels, shares, label_smoothing = cache
+    probabilities, labels, shares, label_smoothing = _of_forward(
+        "cross_entropy", cache, CrossEntropyCache
+    )
+    dloss = as_number("cross_entropy: dloss", dloss)
     N, n_classes = probabilities.shape
     scale = np.asarray(dloss * shares, probabilities.dtype)
     dlogits = probabilities * scale[..., None]
@@ -466,6 +479,16 @@ def _as_gradient(
     if dtype is not None and gradient.dtype != dtype:
         raise TypeError(f"{layer}: dout is {gradient.dtype}, the forward pass was {dtype}")
     return gradient
+
+
+def _of_forward(layer: str, cache: Any, kind: type[AnyCache]) -> AnyCache:
+    """Return the cache, if it is one of the layer's forward function."""
+    if not isinstance(cache, kind):
+        raise TypeError(
+            f"{layer}: cache: must be what {layer}_forward gave beside its result, got "
+            f"{shown(cache)}"
+        )
+    return cache
 
 
 def _require(condition: bool, rule: str, *arrays: npt.NDArray[Any]) -> None:

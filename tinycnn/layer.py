@@ -181,6 +181,8 @@ def describe_layer(layer: Layer) -> dict[str, Any]:
     TypeError
         If JSON has nothing for an argument.
     """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"layer: must be a layer, such as ReLU(), got {shown(layer)}")
     described = {"kind": layer.kind}
     for field in dataclasses.fields(layer):
         name = f"{type(layer).__name__}: {field.name}"
@@ -198,6 +200,8 @@ def make_layer(description: Mapping[str, Any]) -> Layer:
     ValueError, TypeError
         If the arguments are not its own.
     """
+    if not isinstance(description, Mapping):
+        raise TypeError(f"description: must be what describe_layer gave, got {shown(description)}")
     arguments = {name: _undescribed(value) for name, value in description.items()}
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in LAYERS:

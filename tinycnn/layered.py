@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray
+from tinycnn._checks import FloatArray, require_memory
 from tinycnn.architecture import Architecture, Step
 from tinycnn.functional import cross_entropy_backward, cross_entropy_forward
 from tinycnn.inputs import (
@@ -211,6 +211,8 @@ def backward_steps(
 
 def _forward(step: Step, x: FloatArray, parameters: Arrays, rng: Any = None) -> OutAndCache:
     """Run one layer, and hold it to what it says of its output."""
+    n_bytes = len(x) * math.prod(step.output_shape) * x.itemsize
+    require_memory(f"the output of {step.name}", n_bytes)
     start = len(step.name) + 1
     own = {name[start:]: parameters[name] for name in step.parameter_shapes}
     out, cache = step.layer.forward(x, own, rng)

@@ -78,7 +78,7 @@ class Conv(Layer):
         _set(self, "filters", as_count("Conv: filters", self.filters, 1))
         _set(self, "kernel_size", as_pair("Conv: kernel_size", self.kernel_size, 1))
         _set(self, "bias", as_flag("Conv: bias", self.bias))
-        if self.padding != "same":
+        if not (isinstance(self.padding, str) and self.padding == "same"):
             _set(self, "padding", functional.as_padding("Conv: padding", self.padding))
 
     @property

@@ -17,6 +17,7 @@ from tinycnn._checks import (
     as_seed,
     as_weights,
     require_finite,
+    require_memory,
     require_same_length,
     shown,
 )
@@ -138,9 +139,11 @@ class CNN:
                 f"n_classes: the last layer gives {n_outputs} values, got n_classes={n_classes}"
             )
         self.class_names = _checked_class_names(class_names, n_outputs)
-        n_channels = self._architecture.image_shape[0]
+        n_channels, dtype = self._architecture.image_shape[0], as_float_dtype("dtype", dtype)
+        n_parameters = self._architecture.n_parameters
+        require_memory(f"{n_parameters:,} parameters", n_parameters * dtype.itemsize)
         self._set_up(
-            np.zeros(self._architecture.n_parameters, as_float_dtype("dtype", dtype)),
+            np.zeros(n_parameters, dtype),
             np.zeros(n_channels),
             np.ones(n_channels),
         )
@@ -281,6 +284,14 @@ class CNN:
             checked[name] = array
         if (checked["std"] <= 0).any():
             raise ValueError(f"std: must be above 0, got {shown(std)}")
+        with np.errstate(over="ignore"):
+            factors = np.stack([1 / checked["std"], checked["mean"] / checked["std"]])
+            finite = np.isfinite(factors.astype(self._flat.dtype)).all()
+        if not finite:
+            raise ValueError(
+                f"std: pixels of mean {shown(mean)} divided by {shown(std)} are beyond "
+                f"{self._flat.dtype}; bring the images to another scale first"
+            )
         self._scale_by(checked["mean"], checked["std"])
 
     def standardize(
@@ -317,6 +328,9 @@ class CNN:
         mean, std = scaling_of(*moments(images, weights), images.dtype)
         if not np.isfinite(std).all():
             require_finite("images", images, self._flat.dtype)
+            raise ValueError(
+                "images: their values are too large to compute a deviation of; divide them first"
+            )
         self.set_scaling(mean, std)
 
     def forward(
@@ -347,6 +361,8 @@ class CNN:
             For :meth:`backward`.
         """
         images = as_images("images", images, self._architecture.image_shape)
+        if len(images) == 0:
+            raise ValueError("images: at least one image is needed, got 0")
         logits, state = self.path.forward(self._flat, self.inputs(images), n_threads, rng)
         return logits, ForwardState(state, logits.shape)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray, as_array, require_finite
+from tinycnn._checks import FloatArray, as_array, require_finite, shown
 
 
 class Parameters(Mapping[str, FloatArray]):
@@ -56,7 +56,7 @@ class Parameters(Mapping[str, FloatArray]):
             If a name is missing or unknown, a shape is another one, or a value is not finite.
         """
         if not isinstance(values, Mapping):
-            raise TypeError(f"values: must be a mapping of names to arrays, got {values!r}")
+            raise TypeError(f"values: must be a mapping of names to arrays, got {shown(values)}")
         if set(values) != set(self):
             raise ValueError(
                 f"values: this network has the parameters {', '.join(self)}; "

@@ -13,6 +13,7 @@ cdef class Memory:
     cdef Py_ssize_t n_bytes
 
     def __cinit__(self, Py_ssize_t n_bytes, /):
+        require_memory("what the forward pass keeps", n_bytes)
         self.allocated, self.n_bytes = <char*> PyMem_Calloc(n_bytes + ALIGNMENT, 1), n_bytes
         if self.allocated == NULL:
             raise MemoryError(f"no {n_bytes} bytes of memory")
@@ -200,6 +201,7 @@ cdef class Work:
         self.slot_bytes = net.training_bytes if training else net.predicting_bytes
         self.nbytes = plan.flat_bytes + net.table_bytes + n_threads * self.slot_bytes
         self.nbytes += n_chunks * (plan.flat_bytes + sizeof(double))
+        require_memory("the work space", self.nbytes)
         # Zeros: borders of maps stay as they are; and what stands behind the last filter is
         # multiplied too, though nobody reads the product: subnormal numbers would be slow.
         self.memory = Memory(self.nbytes)

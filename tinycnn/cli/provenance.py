@@ -100,7 +100,7 @@ def read_provenance(notes: Mapping[str, Any]) -> Provenance | None:
             np.unique(digests),
             None if split is None else _read_split(split),
         )
-    except (KeyError, TypeError, ValueError, binascii.Error):
+    except (KeyError, TypeError, ValueError, OverflowError, binascii.Error):
         return None
 
 

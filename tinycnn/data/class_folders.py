@@ -22,6 +22,8 @@ _STRAY_NAMES = frozenset({"readme", "license", "licence", "copying", "authors", 
 
 _NAMED = 3
 
+_NESTED = "folders in a class folder"  # a kind of problem
+
 
 class Listing(NamedTuple):
     """Pictures of one part with the class of each.
@@ -102,7 +104,7 @@ def _beside(file: Path) -> Problem:
 def _nested(inner: Path, class_folder: Path) -> Problem:
     return Problem(
         inner,
-        "folders in a class folder",
+        _NESTED,
         f"{inner} is a folder inside the class folder {shorten(class_folder.name, 40)}: class "
         "folders must hold images alone; move its images up, or give load the folder above it",
     )
@@ -126,11 +128,22 @@ def _empty(class_folder: Path, files: Sequence[Path]) -> Problem:
 def _refuse_wrapper(
     folder: Path, names: Sequence[str], files: Sequence[Path], problems: Sequence[Problem]
 ) -> None:
-    """Name the folder to give where all classes are one folder further down."""
-    if len(names) == 1 and not files and len(problems) > 1:
+    """Say what to give where the folders hold folders, and no picture."""
+    inner, n_inside = folder, len(names)
+    while not files and n_inside == 1:
+        inner = inner / names[0]
+        names = [entry.name for entry in visible(inner) if entry.is_dir()]
+        n_inside = len(names) if len(names) == len(visible(inner)) else 0
+    if inner != folder and n_inside > 1:
         raise ValueError(
-            f"{folder} holds nothing but the folder {shorten(names[0], 40)}, whose {len(problems)} "
-            f"folders look like the classes: give {shorten(str(folder / names[0]), 300)} instead"
+            f"{folder} holds nothing but the folder {shorten(str(inner.relative_to(folder)), 40)}, "
+            f"whose {n_inside} folders look like the classes: give {shorten(str(inner), 300)} "
+            "instead"
+        )
+    if not files and n_inside > 1 and all(problem.kind == _NESTED for problem in problems):
+        raise ValueError(
+            f"{folder} holds folders of folders, and no picture in {listed(names)}: give the "
+            "folder whose folders are the classes, or call its parts train, validation and test"
         )
 
 

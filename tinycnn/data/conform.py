@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tinycnn._checks import is_row, shown
+
 from .dataset import Dataset
 from .image_arrays import Array
 from .problems import shorten
@@ -47,6 +49,11 @@ def conform(
         If sizes, the number of channels or the depth differ in another way, or a class that has
         images is none of `class_names`.
     """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"conform: dataset: must be what load gave, got {shown(dataset)}")
+    for name, value in (("image_shape", image_shape), ("class_names", class_names)):
+        if not is_row(value):
+            raise TypeError(f"conform: {name}: must be a sequence, got {shown(value)}")
     images = _with_channels(dataset.images, tuple(image_shape))
     if dtype is not None:
         _check_depth(images.dtype, np.dtype(dtype))

@@ -7,6 +7,7 @@ the others make a square image, and that is not the same in every line.
 
 from __future__ import annotations
 
+import csv
 import itertools
 import math
 import warnings
@@ -16,6 +17,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
+from tinycnn._checks import shown
 from tinycnn.files.bounded import refuse_special
 
 from .dataset import Dataset, make_dataset
@@ -31,6 +33,10 @@ _LINES_AT_ONCE = 2_000
 _LINES_TO_TELL = 200
 
 _LABEL_NAMES = frozenset({"label", "labels", "class", "target", "y", "digit", "category"})
+
+
+# Columns that count the lines; pandas writes one without a name.
+_NUMBER_NAMES = frozenset({"", "id", "index", "unnamed: 0"})
 
 
 class _Columns(NamedTuple):
@@ -63,9 +69,14 @@ def _delimiter(line: str) -> str:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    return [
-        cell.strip().strip('"') for cell in line.rstrip("\n").rstrip(delimiter).split(delimiter)
-    ]
+    """Cells of a line, without empty ones at its end; none if it is no line of CSV."""
+    try:
+        (cells,) = csv.reader([line.rstrip("\n")], delimiter=delimiter, skipinitialspace=True)
+    except (csv.Error, ValueError):  # a text of 131,072 characters, no or several lines
+        return []
+    while cells and not cells[-1].strip():
+        cells.pop()
+    return [cell.strip() for cell in cells]
 
 
 def _is_number(cell: str) -> bool:
@@ -101,7 +112,9 @@ def _named_columns(path: Path, names: list[str], delimiter: str) -> _Columns:
             f"{names[labels[1]]!r}: leave one"
         )
     label = labels[0] if labels else None
-    others = tuple(i for i in range(len(names)) if i != label and names[i].lower() != "id")
+    others = tuple(
+        i for i in range(len(names)) if i != label and names[i].lower() not in _NUMBER_NAMES
+    )
     return _Columns(delimiter, True, len(names), label, others)
 
 
@@ -133,7 +146,7 @@ def _read(path: Path) -> tuple[Array, Array | None]:
         for lines in _batches(file):
             images.append(_numbers(path, lines, columns))
             if columns.label is not None:
-                labels += _texts(lines, columns)
+                labels += _texts(path, lines, columns)
     if not images:
         raise ValueError(f"{path} has a line of names, but no images follow")
     stacked = np.concatenate(images)
@@ -171,12 +184,28 @@ def _numbers(path: Path, lines: list[str], columns: _Columns) -> Array:
     whole = bool((values == np.floor(values)).all()) and values.min(initial=0) >= 0
     if whole and values.max(initial=0) <= 65535:
         return values.astype(np.uint8 if values.max(initial=0) <= 255 else np.uint16)
-    return values.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is infinite then is refused with all others
+        return values.astype(np.float32)
 
 
-def _texts(lines: list[str], columns: _Columns) -> list[str]:
+def _texts(path: Path, lines: list[str], columns: _Columns) -> list[str]:
+    """Labels of some lines, as they stand there."""
     position = columns.label or 0
-    return [_cells(line, columns.delimiter)[position] for line in lines]
+    texts = []
+    for line in lines:
+        cells = _cells(line, columns.delimiter)
+        if position >= len(cells) or not cells[position]:
+            raise ValueError(
+                f"{path} has a line without a label, {shown(line.strip())}: label it, or leave it "
+                "out"
+            )
+        if len(cells) > columns.n_columns:
+            raise ValueError(
+                f"{path} has a line of {len(cells)} columns, {shown(line.strip())}: every line "
+                f"must have {columns.n_columns}"
+            )
+        texts.append(cells[position])
+    return texts
 
 
 def _labels(texts: list[str]) -> Array:
@@ -202,7 +231,7 @@ def _read_labels(path: Path) -> Array:
     with _opened(path) as file:
         if columns.has_names:
             file.readline(_MOST_LINE_CHARACTERS)
-        texts = [text for lines in _batches(file) for text in _texts(lines, columns)]
+        texts = [text for lines in _batches(file) for text in _texts(path, lines, columns)]
     return _labels(texts)
 
 

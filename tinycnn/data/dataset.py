@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinycnn._checks import shown
+
 from .image_arrays import Array, as_images
 from .label_arrays import flatten_labels, number_labels
 
@@ -62,7 +64,13 @@ class Dataset:
 
         The names of the classes stay, even of those that lose all their images; so do the notes.
         """
-        chosen = np.arange(len(self))[np.asarray(index)]
+        try:
+            chosen = np.atleast_1d(np.arange(len(self))[np.asarray(index)])
+        except IndexError as error:
+            raise ValueError(
+                f"take: index: must be whole numbers below {len(self)}, or as many bools, got "
+                f"{shown(index)}"
+            ) from error
         files = tuple(self.files[i] for i in chosen) if self.files else ()
         return replace(self, images=self.images[chosen], labels=self.labels[chosen], files=files)
 

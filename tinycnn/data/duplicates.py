@@ -7,6 +7,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from tinycnn._checks import as_array
+
 from .dataset import Dataset
 from .image_arrays import Array
 
@@ -25,6 +27,7 @@ def duplicates(first: Array, second: Array) -> NDArray[np.intp]:
         Rows (index in `first`, index in `second`), in the order of `second`; of several equal
         images in `first`, the first.
     """
+    first, second = as_array("first", first), as_array("second", second)
     places: dict[bytes, int] = {}
     for index, image in enumerate(first):
         places.setdefault(_digest(image), index)

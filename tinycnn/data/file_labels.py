@@ -119,8 +119,9 @@ def read_labels_csv(path: Path) -> dict[str, str] | None:
             for number, row in enumerate(rows):
                 if number >= _MOST_LINES:
                     raise ValueError(f"{path} has more than {_MOST_LINES} lines")
-                if len(row) > max(columns):
-                    _note_label(path, labels, row[columns[0]].strip(), row[columns[1]].strip())
+                cells = [cell.strip() for cell in row]
+                if len(cells) > max(columns) and cells[columns[1]]:
+                    _note_label(path, labels, cells[columns[0]], cells[columns[1]])
             return labels
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error

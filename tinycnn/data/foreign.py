@@ -65,6 +65,10 @@ _MAGICS: tuple[tuple[int, bytes, Foreign], ...] = (
     (0, b"\xfd7zXZ", Foreign("an xz file", "unpack it first (unxz, or tar -xf for tar.xz)")),
     (0, b"BZh", Foreign("a bzip2 file", "unpack it first (bunzip2, or tar -xf for tar.bz2)")),
     (0, b"SQLite format 3", Foreign("an SQLite database", _TABLE)),
+    *(
+        (0, start, Foreign("a text in UTF-16", "save it as UTF-8 (in Excel: CSV UTF-8)"))
+        for start in (b"\xff\xfe", b"\xfe\xff")
+    ),
     (0, b"ARROW1", Foreign("an Arrow file", "save it as Parquet (dataset.to_parquet)")),
 )
 
@@ -87,6 +91,7 @@ _SUFFIXES: dict[str, Foreign] = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib"), Foreign("a Python pickle", _PICKLE)),
     **dict.fromkeys((".pt", ".pth"), Foreign("PyTorch's file of pickled tensors", _PICKLE)),
     **dict.fromkeys((".tfrecord", ".tfrecords"), Foreign("TensorFlow's TFRecord", _TABLE)),
+    ".mat": Foreign("a MATLAB file of version 4", "save it again (save -v7 data.mat X y)"),
     **dict.fromkeys((".xls", ".xlsx", ".ods"), Foreign("a spreadsheet", "save it as CSV")),
 }
 

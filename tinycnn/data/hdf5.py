@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.files.archive import MAX_RATIO, UNSUSPICIOUS_BYTES
+from tinycnn.files.bounded import open_file
 
 from .dataset import Dataset
 from .image_arrays import Array
@@ -44,7 +45,7 @@ def hdf5_store(path: Path) -> Iterator[ArrayStore]:
         If the file is damaged.
     """
     h5py = require("h5py", "h5py", "hdf5", str(path))
-    with path.open("rb") as start:
+    with open_file(path) as start:
         of_matlab = start.read(len(_MATLAB_START)) == _MATLAB_START
     with _damage_told(str(path)):
         file = h5py.File(path, "r")
@@ -103,7 +104,7 @@ def _read(file: Any, key: str, what: str, of_matlab: bool) -> Array:
         else:
             values = np.asarray(dataset[()])
         if values.dtype.kind == "S":
-            values = values.astype(str)
+            values = np.char.decode(values, "utf-8")
     return values.T if of_matlab else values  # HDF5 lists MATLAB's axes the other way round
 
 
@@ -127,6 +128,8 @@ def _check_sizes(dataset: Any, what: str) -> None:
 
 def _read_texts(dataset: Any, what: str) -> Array:
     """Texts of any length, some at a time: the same one may stand there without end."""
+    if dataset.dtype.metadata is None or dataset.dtype.metadata.get("vlen") not in (str, bytes):
+        raise _HostileError(f"{what} has elements that are no numbers: save an array of numbers")
     texts = dataset.asstr()
     longest = dataset.file.id.get_filesize()
     n = max(min(_TEXT_BYTES_AT_ONCE // longest, _TEXTS_AT_ONCE), 1)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinycnn._checks import shown
+from tinycnn._checks import as_path, shown
 from tinycnn.files.archive import MAX_RATIO, UNSUSPICIOUS_BYTES
 from tinycnn.files.bounded import Readable, read_bounded, refuse_special
 
@@ -72,7 +72,7 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     ValueError
         If it is no IDX file, or a damaged one: the message names the file and what is wrong.
     """
-    path = Path(path)
+    path = as_path("read_idx: path", path)
     with _opened(path) as (stream, file_bytes):
         header = _read_header(stream, path)
         if file_bytes is not None:
@@ -107,7 +107,7 @@ def is_idx(path: str | os.PathLike[str]) -> bool:
         If there is no such file.
     """
     try:
-        with _opened(Path(path)) as (stream, _):
+        with _opened(as_path("is_idx: path", path)) as (stream, _):
             magic = stream.read(4)
     except ValueError:  # damaged gzip
         return False

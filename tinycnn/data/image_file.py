@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinycnn._checks import as_path, is_row, shown
 from tinycnn.files.bounded import what_special
 
 from .foreign import identify
@@ -117,7 +118,7 @@ def read_image(
     """
     require_pillow("read_image")
     n_channels, size = check_image_shape(image_shape, "read_image: image_shape")
-    path = Path(path)
+    path = as_path("read_image: path", path)
     with bombs_are_errors(), open_file(path) as file:
         pixels = decode(file, str(path), n_channels, size)
     return pixels if dtype is None else convert(pixels, np.dtype(dtype), str(path))
@@ -133,18 +134,19 @@ def require_pillow(caller: str) -> None:
 
 def check_image_shape(image_shape: Sequence[int], argument: str) -> tuple[int, tuple[int, int]]:
     """Channels and (H, W) of an image shape that pictures can have, or a ValueError."""
-    if len(image_shape) != 3 or image_shape[0] not in (1, 3):
+    if not is_row(image_shape) or len(image_shape) != 3 or image_shape[0] not in (1, 3):
         raise ValueError(
-            f"{argument} {tuple(image_shape)} must be (C, H, W) with C = 1 (grey) or 3 (RGB)"
+            f"{argument} {shown(image_shape)} must be (C, H, W) with C = 1 (grey) or 3 (RGB)"
         )
     return int(image_shape[0]), check_size(image_shape[1:], argument)
 
 
 def check_size(size: Sequence[int], argument: str) -> tuple[int, int]:
     """(H, W) as whole positive numbers, or a ValueError that names the argument."""
-    if len(size) != 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in size):
+    whole = is_row(size) and all(isinstance(n, int | np.integer) and n > 0 for n in size)
+    if not whole or len(size) != 2:
         raise ValueError(
-            f"{argument} has height and width {tuple(size)}: give two whole numbers above 0"
+            f"{argument} has height and width {shown(size)}: give two whole numbers above 0"
         )
     return int(size[0]), int(size[1])
 

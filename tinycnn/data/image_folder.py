@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tinycnn._checks import as_path
+
 from .class_folders import Listing
 from .dataset import Dataset
 from .folder_layout import Layout, find_layout, list_part
@@ -60,7 +62,7 @@ def load_image_folder(
         If there are no class folders; if anything in them is no picture or a damaged one, all of
         it in one report; if sizes differ, or are those of photographs, and `size` is not given.
     """
-    path = Path(path)
+    path = as_path("load_image_folder: path", path)
     if size is not None:
         size = check_size(size, "load_image_folder: size")
     options = Options(size, labels_from, skip_broken, progress)

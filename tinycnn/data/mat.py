@@ -20,6 +20,7 @@ import numpy as np
 
 from tinycnn._checks import shown
 from tinycnn.files.archive import MAX_RATIO, UNSUSPICIOUS_BYTES
+from tinycnn.files.bounded import open_file
 
 from .dataset import Dataset
 from .hdf5 import hdf5_store
@@ -90,7 +91,7 @@ def mat_store(path: Path) -> Iterator[ArrayStore]:
     ValueError
         If the file is damaged.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if file.read(len(_MATLAB_7_3_START)) != _MATLAB_7_3_START:
             yield _store(file, path)
             return

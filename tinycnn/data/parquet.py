@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinycnn.files.bounded import refuse_special
+
 from .dataset import Dataset
 from .folders import visible
 from .image_arrays import Array
@@ -26,6 +28,7 @@ from .reader import Glance, Options, Reader
 
 _PARQUET_MAGIC = b"PAR1"
 
+_PICTURE_COLUMNS = ("image", "img", "picture", "photo")  # others may be checksums
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "category", "target", "digit")
 _ROWS_AT_ONCE = 100
 # A column can repeat one long value without end; pictures are packed in themselves.
@@ -45,6 +48,7 @@ class _Columns(NamedTuple):
 
 
 def _open(path: Path) -> Any:
+    refuse_special(path)
     parquet = require("pyarrow.parquet", "pyarrow", "parquet", str(path))
     try:
         return parquet.ParquetFile(path)
@@ -58,6 +62,7 @@ def _columns(file: Any, path: Path) -> _Columns:
     types = require("pyarrow", "pyarrow", "parquet", str(path)).types
     schema = file.schema_arrow
     pictures = [field.name for field in schema if _holds_pictures(field.type, types)]
+    pictures.sort(key=lambda name: name.lower() not in _PICTURE_COLUMNS)
     if not pictures:
         raise ValueError(
             f"{path} has the columns {', '.join(schema.names[:8])}, none of which holds pictures "
@@ -69,9 +74,12 @@ def _columns(file: Any, path: Path) -> _Columns:
 
 
 def _holds_pictures(kind: Any, types: Any) -> bool:
+    if types.is_dictionary(kind):
+        return _holds_pictures(kind.value_type, types)
     if types.is_struct(kind):
         return bool(kind.get_field_index("bytes") >= 0)
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+    binary = (types.is_binary, types.is_large_binary, types.is_binary_view)
+    return any(is_kind(kind) for is_kind in (*binary, types.is_fixed_size_binary))
 
 
 def _class_names(schema: Any, labels: str | None) -> tuple[str, ...] | None:

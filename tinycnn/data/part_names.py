@@ -10,13 +10,17 @@ PARTS = ("train", "validation", "test")
 
 _PART_OF_WORD = {
     **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "valset"), "validation"),
-    **dict.fromkeys(("test", "testing", "tst", "testset", "t10k"), "test"),
+    **dict.fromkeys(
+        ("validation", "valid", "val", "dev", "valset", "validate", "devel"), "validation"
+    ),
+    **dict.fromkeys(
+        ("test", "testing", "tst", "testset", "t10k", "eval", "evaluation", "holdout"), "test"
+    ),
 }
 
 # Words that say nothing about which part a folder is, as in "training_set" and "seg_test".
 _FILLING = frozenset(
-    {"set", "data", "dataset", "images", "imgs", "img", "pictures", "seg", "split"}
+    {"set", "data", "dataset", "images", "imgs", "img", "pictures", "seg", "split", "full"}
 )
 
 # Likeliest first: of 'images' and 'data', as scikit-learn's digits have both, 'images' counts.
@@ -43,7 +47,7 @@ def folder_part(name: str) -> str | None:
     >>> folder_part("valid"), folder_part("seg_test"), folder_part("trains")
     ('validation', 'test', None)
     """
-    words = _words(name)
+    words = [word for word in _words(name) if not word.isdigit()]  # "01_train", "train_256"
     parts = [_PART_OF_WORD[word] for word in words if word in _PART_OF_WORD]
     if len(parts) != 1 or any(w not in _PART_OF_WORD and w not in _FILLING for w in words):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tinycnn._checks import as_path, shown
 from tinycnn.files.bounded import refuse_special
 
 from .array_files import ARRAY_FILE, ARRAY_FOLDER
@@ -117,16 +118,20 @@ def load(
         If the path is none of these, is damaged, has no such part, or its images and labels do
         not fit together. The message names the file and what to do.
     """
-    path = Path(path)
+    path = as_path("load: path", path)
+    if not isinstance(labels_from, str | None):
+        raise TypeError(f"load: labels_from: must be a text, got {shown(labels_from)}")
+    if not (progress is None or callable(progress)):
+        raise TypeError(f"load: progress: must be a function, got {shown(progress)}")
     if size is not None:
         size = check_size(size, "load: size")
     options = Options(size, labels_from, skip_broken, progress)
     reader, place = recognise(path)
     _refuse_labels_from(reader, path, labels_from)
     there = reader.parts(place, options)
-    if part not in there:
+    if not isinstance(part, str) or part not in there:
         raise ValueError(
-            f"load: part {part!r} is not in {path}, {reader.words}: there is "
+            f"load: part {shown(part)} is not in {path}, {reader.words}: there is "
             f"{' and '.join(map(repr, there)) or 'no part with labels'}"
         )
     dataset = reader.load(place, part, options)
@@ -160,8 +165,9 @@ def parts(path: str | os.PathLike[str], *, labels_from: str | None = None) -> tu
     FileNotFoundError, ValueError
         As `load`, for a path that is no source.
     """
-    reader, place = recognise(Path(path))
-    _refuse_labels_from(reader, Path(path), labels_from)
+    path = as_path("parts: path", path)
+    reader, place = recognise(path)
+    _refuse_labels_from(reader, path, labels_from)
     return reader.parts(place, Options(labels_from=labels_from))
 
 

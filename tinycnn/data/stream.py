@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinycnn._checks import as_count, as_path, is_row, shown
 from tinycnn.files.bounded import what_special
 
 from .class_folders import pictures_below
@@ -125,14 +126,18 @@ class ImageStream:
         batch_size: int = 256,
         n_threads: int | None = None,
     ) -> None:
-        if len(image_shape) != 3 or any(n < 1 for n in image_shape):
-            raise ValueError(f"stream_images: image_shape {tuple(image_shape)} must be (C, H, W)")
-        if batch_size < 1:
-            raise ValueError(f"stream_images: batch_size {batch_size} must be at least 1")
+        if not is_row(image_shape) or len(image_shape) != 3:
+            raise ValueError(f"stream_images: image_shape {shown(image_shape)} must be (C, H, W)")
+        if not isinstance(sources, Iterable):
+            raise TypeError(
+                f"stream_images: sources: must be paths or arrays, got {shown(sources)}"
+            )
         self._sources = sources
-        self._image_shape = tuple(image_shape)
+        self._image_shape = tuple(as_count("stream_images: image_shape", n, 1) for n in image_shape)
         self._dtype = np.dtype(dtype)
-        self._batch_size = batch_size
+        self._batch_size = as_count("stream_images: batch_size", batch_size, 1)
+        if n_threads is not None:
+            n_threads = as_count("stream_images: n_threads", n_threads, 1)
         self._n_threads = n_threads
         self.failures: list[Failure] = []
         self.n_failures = 0
@@ -210,18 +215,22 @@ class ImageStream:
     def _items(self) -> Iterator[_Item]:
         """Yield what the sources name, one after the other."""
         for number, source in enumerate(self._sources):
-            name = f"array {number}" if isinstance(source, np.ndarray) else str(source)
-            try:
-                if isinstance(source, np.ndarray):
-                    yield _Arrays(name, as_images(source, name)[0])
-                elif name == STANDARD_INPUT:
-                    yield from self._from_standard_input()
-                else:
-                    yield from self._from_path(name)
-            except (ValueError, OSError, ImportError, MemoryError) as error:
-                yield Failure(name, " ".join(str(error).split()) or type(error).__name__)
+            if isinstance(source, np.ndarray):
+                name = f"array {number}"
+                yield from _or_failure(name, self._from_array(name, source))
+            elif source == STANDARD_INPUT:
+                yield from _or_failure(STANDARD_INPUT, self._from_standard_input())
+            else:
+                yield from self._from_path(str(as_path("stream_images: sources", source)))
+
+    def _from_array(self, name: str, images: Array) -> Iterator[_Item]:
+        yield _Arrays(name, as_images(images, name)[0])
 
     def _from_path(self, name: str) -> Iterator[_Item]:
+        """Yield what a path names; where it is bad, others of its pattern or list go on."""
+        yield from _or_failure(name, self._found_at(name))
+
+    def _found_at(self, name: str) -> Iterator[_Item]:
         path = Path(name)
         if path.is_dir():
             yield from self._from_folder(path)
@@ -259,7 +268,9 @@ class ImageStream:
             yield Source(path) if images is None else _Arrays(str(path), images)
 
     def _from_standard_input(self) -> Iterator[_Item]:
-        stream = sys.stdin.buffer
+        stream = getattr(sys.stdin, "buffer", None)  # programs without a console have none
+        if stream is None:
+            raise ValueError("there is no standard input to read: name files or folders")
         start = stream.read(12)
         if start.startswith(PICTURE_MAGICS):
             content = start + stream.read(_MOST_INPUT_BYTES)
@@ -267,6 +278,14 @@ class ImageStream:
             return
         for line in _lines(start, stream):
             yield from self._from_path(line)
+
+
+def _or_failure(name: str, items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield items, and a failure in the place of what is raised on the way."""
+    try:
+        yield from items
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        yield Failure(name, " ".join(str(error).split()) or type(error).__name__)
 
 
 def _lines(start: bytes, stream: BinaryIO) -> Iterator[str]:

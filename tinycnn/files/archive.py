@@ -18,6 +18,7 @@ import sys
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,8 +84,8 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
             archive = zipfile.ZipFile(file)
         with archive:
             names = archive.namelist()
-            if len(set(names)) < len(names):
-                twice = next(name for i, name in enumerate(names) if name in names[:i])
+            twice = next((name for name, n in Counter(names).items() if n > 1), None)
+            if twice is not None:
                 raise ValueError(f"{path}: damaged: it holds {shown(twice)} twice")
             yield archive
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray, as_count, as_flag, shown
+from tinycnn._checks import FloatArray, as_count, as_flag, as_path, shown
 from tinycnn.files.archive import open_archive, read_array, write_archive
 from tinycnn.files.model import as_metadata, describe, model_entries, read_metadata, read_model
 from tinycnn.files.writing import require_writable
@@ -78,10 +78,7 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1, resume: bool = False) -> None:
-        try:
-            self.path = Path(path)
-        except TypeError as error:
-            raise TypeError(f"Checkpoint: path: must be a path, got {path!r}") from error
+        self.path = as_path("Checkpoint: path", path)
         self.every = as_count("Checkpoint: every", every, 1)
         self.resume = as_flag("Checkpoint: resume", resume)
         self._arguments: dict[str, str] = {}

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import shown
+from tinycnn._checks import as_path, shown
 from tinycnn.architecture import Architecture
 from tinycnn.files.archive import open_archive, read_array, write_archive
 from tinycnn.layer import UnknownLayerError, describe_layer, make_layer
@@ -66,8 +66,13 @@ def save_model(
     """
     entries = model_entries(require_network(net))
     if notes:
-        entries[NOTES_KEY] = np.array([json.dumps(dict(notes), allow_nan=False)])
-    write_archive(path, entries)
+        if not isinstance(notes, Mapping):
+            raise TypeError(f"notes: must be a mapping, got {shown(notes)}")
+        try:
+            entries[NOTES_KEY] = np.array([json.dumps(dict(notes), allow_nan=False)])
+        except RecursionError as error:
+            raise ValueError(f"notes: they are nested too deeply: {error}") from error
+    write_archive(as_path("path", path), entries)
 
 
 def load_model(path: str | os.PathLike[str]) -> CNN:
@@ -88,7 +93,7 @@ def load_model(path: str | os.PathLike[str]) -> CNN:
     ValueError
         If it is no model file, is damaged, or was written by a later version.
     """
-    path = Path(path)
+    path = as_path("path", path)
     with open_archive(path) as archive:
         return read_model(archive, path)
 
@@ -167,7 +172,8 @@ def read_model(archive: zipfile.ZipFile, path: Path) -> CNN:
         )
     for name, values in parameters.items():
         net.parameters[name][...] = values
-    net.set_scaling(mean, std)
+    with _no_network(path):
+        net.set_scaling(mean, std)
     return net
 
 
@@ -205,7 +211,7 @@ def _no_network(path: Path) -> Iterator[None]:
         yield
     except UnknownLayerError as error:
         raise ValueError(f"{path}: {error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = str(error)[:LONGEST_REASON]
         raise ValueError(f"{path}: damaged: its architecture makes no network: {reason}") from error
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import as_count
+from tinycnn._checks import as_count, is_row, shown
 
 # The smallest image that the usual network takes: there is one window to pool.
 SMALLEST_SIDE = 2
@@ -118,10 +118,10 @@ def _square(n_values: int) -> ImageLayout:
 
 def _read_shape(name: str, shape: Any) -> ImageLayout:
     """Tell rows, columns and channels apart: channels are the shorter end, the last on a tie."""
-    if np.ndim(shape) != 1 or len(shape) not in (2, 3):
+    if not is_row(shape) or len(shape) not in (2, 3):
         raise ValueError(
             f"{name}: images are (rows, columns), (rows, columns, channels) or "
-            f"(channels, rows, columns), got {shape!r}"
+            f"(channels, rows, columns), got {shown(shape)}"
         )
     sizes = [as_count(name, size, 1) for size in shape]
     if len(sizes) == 2:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import as_count
+from tinycnn._checks import as_count, as_flag
 
 MAX_SHIFT = 127  # moves travel as signed bytes
 
@@ -30,7 +30,7 @@ class Augmentation:
 
     def __init__(self, shift: int = 0, flip: bool = False) -> None:
         self.shift = as_count("shift", shift, 0)
-        self.flip = bool(flip)
+        self.flip = as_flag("flip", flip)
         if self.shift > MAX_SHIFT:
             raise ValueError(f"shift: must be at most {MAX_SHIFT}, got {shift}")
 

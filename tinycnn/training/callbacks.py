@@ -92,7 +92,7 @@ class TrainingState:
     @property
     def over(self) -> bool:
         """Whether no epoch follows: all are done, or a callback has asked to stop."""
-        return self.stopping or self.epoch == self.epochs
+        return self.stopping or self.epoch >= self.epochs
 
 
 class Callback:
@@ -167,7 +167,7 @@ class EarlyStopping(Callback):
     ) -> None:
         self.patience = as_count("patience", patience, 1)
         self.min_delta = as_rate("min_delta", min_delta)
-        if monitor not in MONITORS:
+        if not isinstance(monitor, str) or monitor not in MONITORS:
             raise ValueError(f"monitor: must be one of {', '.join(MONITORS)}, got {shown(monitor)}")
         self.monitor = monitor
         self._best_flat: FloatArray | None

@@ -81,7 +81,10 @@ class Optimizer(ABC):
             lr_factor = as_rate("lr_factor", lr_factor)
         scratch = self._scratch
         if scratch is None or not _are_alike(scratch, flat, gradient):
+            if isinstance(gradient, np.ndarray):  # which may have another machine's byte order
+                gradient = gradient.astype(gradient.dtype.newbyteorder("="), copy=False)
             self._refuse_misfits(flat, gradient)
+        if scratch is None:
             scratch = self._scratch = np.empty(flat.shape, flat.dtype)
             self._sums = {name: np.zeros(flat.shape, flat.dtype) for name in self._sum_names()}
         self._n_steps += 1
