@@ -134,9 +134,10 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path, d
     [
         ([Flatten(), Linear(10**11), Linear(2)], "parameters"),
         ([Conv(10**10, 1), Flatten(), Linear(2)], "parameters"),
+        ([Conv(2, 3, 20_000), ReLU(), MaxPool(), Flatten(), Linear(2)], "the work space"),
         ([Conv(2, 3, 10**6), ReLU(), *[MaxPool()] * 18, Flatten(), Linear(2)], "output of conv1"),
     ],
-    ids=["linear", "conv", "layered"],
+    ids=["linear", "conv", "fast", "layered"],
 )
 def test_what_no_machine_holds_is_refused_at_once_with_its_bytes(layers, what):
     start = time.process_time()
@@ -151,5 +152,5 @@ def test_work_space_that_no_machine_holds_is_refused_at_once(monkeypatch):
     monkeypatch.setattr("tinycnn._checks.MEMORY_BYTES", 10_000)
     with pytest.raises(MemoryError, match=r"the work space would take [\d,]+ bytes, .* has 10,000"):
         net.logits(images)
-    with pytest.raises(MemoryError, match="what the forward pass keeps would take"):
+    with pytest.raises(MemoryError, match=r"20 images need \d+ bytes until the backward pass"):
         net.forward(images)

@@ -54,6 +54,8 @@ class LayeredPath:
     def __init__(self, architecture: Architecture, dtype: np.dtype[Any]) -> None:
         self.architecture = architecture
         self.dtype = dtype
+        for step in architecture.steps:
+            _require_memory(step, 1, dtype)
 
     @property
     def slab_images(self) -> int:
@@ -211,13 +213,18 @@ def backward_steps(
 
 def _forward(step: Step, x: FloatArray, parameters: Arrays, rng: Any = None) -> OutAndCache:
     """Run one layer, and hold it to what it says of its output."""
-    n_bytes = len(x) * math.prod(step.output_shape) * x.itemsize
-    require_memory(f"the output of {step.name}", n_bytes)
+    _require_memory(step, len(x), x.dtype)
     start = len(step.name) + 1
     own = {name[start:]: parameters[name] for name in step.parameter_shapes}
     out, cache = step.layer.forward(x, own, rng)
     _require_kept(f"{step.name}: forward: out", out, (len(x), *step.output_shape), x.dtype)
     return out, cache
+
+
+def _require_memory(step: Step, n_images: int, dtype: np.dtype[Any]) -> None:
+    """Raise MemoryError if this machine cannot hold what a layer makes of some images."""
+    n_bytes = n_images * math.prod(step.output_shape) * dtype.itemsize
+    require_memory(f"the output of {step.name}", n_bytes)
 
 
 def _by_full_name(step: Step, gradients: Arrays) -> dict[str, FloatArray]:

@@ -13,7 +13,7 @@ cdef class Memory:
     cdef Py_ssize_t n_bytes
 
     def __cinit__(self, Py_ssize_t n_bytes, /):
-        require_memory("what the forward pass keeps", n_bytes)
+        require_memory("the work space", n_bytes)
         self.allocated, self.n_bytes = <char*> PyMem_Calloc(n_bytes + ALIGNMENT, 1), n_bytes
         if self.allocated == NULL:
             raise MemoryError(f"no {n_bytes} bytes of memory")
@@ -43,6 +43,8 @@ cdef class Plan:
         Images in a group, at most: whole lane blocks.
     kept_bytes : int
         What a forward pass keeps of a lane block.
+    work_bytes : int
+        What it takes to predict on one thread.
     """
 
     cdef const Kernels* kernels
@@ -51,7 +53,7 @@ cdef class Plan:
     # since the system hands it out page by page.
     cdef list spare
     cdef readonly Py_ssize_t item, lanes, n_parameters, n_classes, n_features, n_dropouts
-    cdef readonly Py_ssize_t group_images, kept_bytes
+    cdef readonly Py_ssize_t group_images, kept_bytes, work_bytes
     cdef Py_ssize_t flat_bytes  # of the parameters, up to a whole cache line
 
     def __cinit__(
@@ -83,6 +85,7 @@ cdef class Plan:
         op.op.kind, op.op.C, op.op.H, op.op.W = LINEAR, self.n_classes, 1, 1
         self.kernels.lay_out(net)
         self.kept_bytes = net.kept_bytes
+        self.work_bytes = net.predicting_bytes + net.table_bytes + n_parameters * item
         self.spare = []
 
     cdef Memory take_memory(self, Py_ssize_t n_bytes):
@@ -201,7 +204,6 @@ cdef class Work:
         self.slot_bytes = net.training_bytes if training else net.predicting_bytes
         self.nbytes = plan.flat_bytes + net.table_bytes + n_threads * self.slot_bytes
         self.nbytes += n_chunks * (plan.flat_bytes + sizeof(double))
-        require_memory("the work space", self.nbytes)
         # Zeros: borders of maps stay as they are; and what stands behind the last filter is
         # multiplied too, though nobody reads the product: subnormal numbers would be slow.
         self.memory = Memory(self.nbytes)

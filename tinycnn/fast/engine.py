@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinycnn._checks import FloatArray
+from tinycnn._checks import FloatArray, require_memory
 from tinycnn.architecture import Architecture
 from tinycnn.fast.dispatch import kernels
 from tinycnn.fast.plan import make_plan, products_of_an_image
@@ -71,12 +71,15 @@ class FastPath:
     ------
     NoPlan
         If the kernels do not have all that the network is made of.
+    MemoryError
+        If this machine cannot predict a single image.
     """
 
     def __init__(self, architecture: Architecture, dtype: np.dtype[Any]) -> None:
         self.architecture = architecture
         self.dtype = dtype
         self.plan = make_plan(architecture, dtype)
+        require_memory("the work space", self.plan.work_bytes)
         self._spare: tuple[list[kernels.Work], list[kernels.Work]] = ([], [])
         fitting = SLAB_BYTES // self.plan.kept_bytes * self.plan.lanes
         self.slab_images = self._whole_groups(fitting)
