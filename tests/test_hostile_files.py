@@ -125,7 +125,7 @@ def test_descriptions_that_are_none(tmp_path, entries, text):
         {"layers": [[]]},
         {"layers": [{"kind": "flatten"}] * 100_000},
         {"layers": [{"kind": "linear", "units": lists_in_lists(600)}]},
-        {"input_mean": lists_in_lists(950)},
+        {"input_mean": lists_in_lists(800)},
         {"layers": [{"kind": "flatten"}, {"kind": "linear", "units": 10**15}]},
         {"layers": [{"kind": "flatten"}, {"kind": "linear", "units": 3, "bias": "false"}]},
         {"layers": [{"kind": "flatten"}, {"kind": "linear", "units": 3, "more": 1}]},
