@@ -123,7 +123,7 @@ class Kind:
 def readme_sentences() -> list[str]:
     """Return what README.md says."""
     kind, first = Kind("intel-emerald-rapids-avx512"), "epoch-8f3x3-b128"
-    mnist = kind.accuracy("mnist", "(8, 32) 5x5, 2 epochs")
+    mnist = kind.accuracy("mnist-record", "(8, 40) 5x5, 3x3, 3 epochs, Muon, views")
     network, perceptron = (
         kind.cell("sklearn-fashion.md", f"{model}() | 60,000 images of 28x28", "accuracy")
         for model in ("CNNClassifier", "MLPClassifier")
@@ -131,7 +131,7 @@ def readme_sentences() -> list[str]:
     return [
         f"one thread | **{kind.median(first):.2f} s** | "
         f"PyTorch at its best {kind.best_pytorch(first):.1f} s |",
-        f"after {mnist['seconds_median']:.1f} s of training on two cores | "
+        f"after {mnist['seconds_median']:.1f} s on two cores, evaluation and all | "
         f"{mnist['accuracy_mean']:.2f}% right |",
         f"as it stands | {network:.1f}% right | "
         f"scikit-learn's `MLPClassifier()` {perceptron:.1f}% |",
@@ -148,7 +148,7 @@ def views_sentences() -> list[str]:
     """Return what docs/understand.md says of views."""
     fashion, mnist = study_on_zen4("fashion-views"), study_on_zen4("mnist-record")
     (wide,) = fashion["recipes"]
-    title = "(8, 32) 5x5, 3x3, 1 epoch, Muon, views"
+    title = "(6, 40) 5x5, 3x3, 1 epoch, Muon, views"
     (short,) = (row for row in mnist["recipes"] if row["title"] == title)
     return [
         f"were right in {wide['accuracy_mean']:.1f}% with views and in "
@@ -159,15 +159,15 @@ def views_sentences() -> list[str]:
 
 def record_sentences() -> list[str]:
     """Return what docs/results.md says of MNIST in a moment."""
-    results = study_on_zen4("mnist-record")
-    machine = results["machine"]
-    rows = [
-        f"| {row['title']} | {row['accuracy_mean']:.2f}% | {row['alone_mean']:.2f}% | "
-        f"{row['seconds_median']:.2f} s | {row['cpu_seconds_median']:.2f} s |"
-        for row in results["recipes"]
+    amd, intel = (
+        Kind(kind).read("accuracy-mnist-record")["recipes"]
+        for kind in ("amd-zen4-avx512", "intel-emerald-rapids-avx512")
+    )
+    return [
+        f"| {here['title']} | {here['accuracy_mean']:.2f}% | {here['alone_mean']:.2f}% | "
+        f"{here['seconds_median']:.2f} s | {there['seconds_median']:.2f} s |"
+        for here, there in zip(amd, intel, strict=True)
     ]
-    source = f"{machine['date'][:10]}, {machine['cpu_kind']}, {results['threads']} threads"
-    return [*rows, f"{source}, load average {machine['load_average_start']:.0f})"]
 
 
 def results_sentences() -> list[str]:
@@ -215,50 +215,87 @@ def real_data_rows() -> list[str]:
 
 
 def benchmarks_sentences() -> list[str]:
-    """Return what benchmarks/README.md says."""
-    kind = Kind("intel-emerald-rapids-avx512")
-    studied = Kind("intel-emerald-rapids-avx512", "studied/latest")
+    """Return what benchmarks/README.md says: a column for each kind of CPU."""
+    intel, amd = "intel-emerald-rapids-avx512", "amd-zen4-avx512"
+    kinds, levels = (Kind(intel), Kind(amd)), (Kind(intel, "levels/latest"), Kind(amd))
+    studied = (Kind(intel, "studied/latest"), Kind(amd))
     epochs = {
         "epoch-8f3x3-b128": "8 filters 3x3, batch 128",
         "epoch-16f5x5-b128": "16 filters 5x5, batch 128",
         "epoch-32f3x3-b256": "32 filters 3x3, batch 256",
         "epoch-8f3x3-b32": "8 filters 3x3, batch 32",
         "epoch-8-16f5x5-b128": "two blocks, 8 and 16 filters 5x5, batch 128",
+        "epoch-8-16f3x3-b128": "two blocks, 8 and 16 filters 3x3, batch 128",
     }
     best = "best PyTorch / tinycnn"
-    rates = [kind.sgemm(name, "sgemm_gflops_per_second") for name in epochs]
-    threads = [
-        f"{kind.ratio(f'threads-{batch}', '1 thread / 2 threads'):.1f}"
-        for batch in ("b128", "b1024", "full")
+    networks = {
+        "studied-64f3x3p1": "64 filters 3x3, padded, 2 threads",
+        "studied-32-64-128f3x3p1": "three blocks, 32, 64 and 128 filters 3x3, padded, 2 threads",
+    }
+    rates = [
+        f"{min(found):.0f} to {max(found):.0f}"
+        for found in ([kind.sgemm(n, "sgemm_gflops_per_second") for n in epochs] for kind in kinds)
     ]
+
+    def row(label: str, cells: list[str]) -> str:
+        return f"| {label} | {' | '.join(cells)} |"
+
+    def ratios(of: tuple[Kind, Kind], names: list[str], label: str) -> list[str]:
+        return ["; ".join(f"{kind.ratio(name, label):.1f}" for name in names) for kind in of]
+
+    two = ["levels-8f3x3-b128", "levels-16f5x5-b128"]
+    threads = ["threads-b128", "threads-b1024", "threads-full", "threads-16f5x5-b128"]
+    first = ["epoch-8f3x3-b128"]
     memory = [
-        kind.row("memory", f"x of {dtype}")["extra_peak_bytes"] / 1e6
-        for dtype in ("float32", "uint8")
+        "; ".join(f"{kind.row('memory', f'x of {x}')['extra_peak_bytes'] / 1e6:.0f} MB" for x in of)
+        for kind, of in ((kind, ("float32", "uint8")) for kind in kinds)
     ]
-    levels = ("levels-8f3x3-b128", "levels-16f5x5-b128")
-    avx2 = [f"{kind.ratio(name, 'v3 / v4'):.1f}" for name in levels]
-    any_cpu = [f"{kind.ratio(name, 'best PyTorch / tinycnn baseline'):.1f}" for name in levels]
-    # padding is given in another way since
-    networks = [f"studied-{name}" for name in ("8f3x3", "64f3x3p1", "32-64-128f3x3p1")]
-    times = [f"{studied.ratio(name, best):.0f}" for name in networks]
+    predict = [
+        f"{kind.ratio('predict', 'best ONNX Runtime / tinycnn'):.1f}; "
+        f"{kind.ratio('predict-one', 'ONNX Runtime / tinycnn'):.2f}"
+        for kind in kinds
+    ]
+    imports = [f"{1e3 * k.median('import', 'import tinycnn, after numpy'):.0f} ms" for k in kinds]
     return [
         *(
-            f"| {label} | {kind.median(name):#.3g} s | {kind.best_pytorch(name):#.3g} s | "
-            f"{kind.ratio(name, best):.1f} | {kind.sgemm(name):.2f} |"
+            row(
+                label,
+                [
+                    f"{kind.median(name):#.3g} s | {kind.best_pytorch(name):#.3g} s | "
+                    f"{kind.ratio(name, best):.1f} | {kind.sgemm(name):.2f}"
+                    for kind in kinds
+                ],
+            )
             for name, label in epochs.items()
         ),
-        f"(8 filters 3x3, batch 128) | "
-        f"{kind.ratio('epoch-8f3x3-b128', 'scikit-learn MLP / tinycnn'):.1f} |",
-        f"batch 128; batch 1024; all in one batch | {'; '.join(threads)} |",
-        f"in one batch (of bytes) | {memory[0]:.0f} MB ({memory[1]:.0f} MB) |",
-        f"10,000 predictions; one prediction | "
-        f"{kind.ratio('predict', 'best ONNX Runtime / tinycnn'):.1f}; "
-        f"{kind.ratio('predict-one', 'ONNX Runtime / tinycnn'):.2f} |",
-        f"build for AVX-512, 8 filters 3x3; 16 filters 5x5 | {'; '.join(avx2)} |",
-        f"any x86-64, 8 filters 3x3; 16 filters 5x5 | {'; '.join(any_cpu)} |",
-        f"above NumPy's | {1e3 * kind.median('import', 'import tinycnn, after numpy'):.1f} ms |",
-        f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s",
-        f"took PyTorch {times[0]}, {times[1]} and {times[2]} times as long as tinycnn",
+        *(
+            row(label, [f"{kind.ratio(name, best):.1f}" for kind in studied])
+            for name, label in networks.items()
+        ),
+        row(
+            "scikit-learn's MLP with 100 hidden units / tinycnn, 8 filters 3x3",
+            ratios(kinds, first, "scikit-learn MLP / tinycnn"),
+        ),
+        row(
+            "1 thread / 2 threads, batch 128; 1024; all in one batch; 16 filters 5x5",
+            ratios(kinds, threads, "1 thread / 2 threads"),
+        ),
+        row("extra memory of `train`, 60,000 images in one batch; of bytes", memory),
+        row("ONNX Runtime / tinycnn, 10,000 predictions; one prediction", predict),
+        row(
+            "build for AVX2 / build for AVX-512, 8 filters 3x3; 16 filters 5x5",
+            ratios(levels, two, "v3 / v4"),
+        ),
+        row(
+            "best PyTorch (AVX-512) / the build for AVX2",
+            ratios(levels, two, "best PyTorch / tinycnn v3"),
+        ),
+        row(
+            "best PyTorch (AVX-512) / the build for any x86-64",
+            ratios(levels, two, "best PyTorch / tinycnn baseline"),
+        ),
+        row("import of tinycnn above NumPy's", imports),
+        f"{rates[0]} and {rates[1]} GFLOP/s",
     ]
 
 
