@@ -229,8 +229,8 @@ def benchmarks_sentences() -> list[str]:
     }
     best = "best PyTorch / tinycnn"
     networks = {
-        "studied-64f3x3p1": "64 filters 3x3, padded, 2 threads",
-        "studied-32-64-128f3x3p1": "three blocks, 32, 64 and 128 filters 3x3, padded, 2 threads",
+        "studied-64f3x3-same": "64 filters 3x3, padded, 2 threads",
+        "studied-32-64-128f3x3-same": "three blocks, 32, 64 and 128 filters 3x3, padded, 2 threads",
     }
     rates = [
         f"{min(found):.0f} to {max(found):.0f}"
