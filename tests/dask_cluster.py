@@ -44,7 +44,6 @@ def started_since(before: set[threading.Thread], seconds: float = 5) -> list[str
         "TCP-Executor",
         "AsyncProcess",
         "tqdm",
-        "tinycnn-",
     )
     deadline = time.monotonic() + seconds
     while True:

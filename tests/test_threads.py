@@ -1,5 +1,6 @@
 """Threads, forks and interrupts at the worst moments: right results, and nothing stays taken."""
 
+import _thread
 import os
 import signal
 import subprocess
@@ -101,15 +102,21 @@ def test_the_pool_grows_to_what_is_asked_for(fresh_pool):
 def test_where_no_thread_can_start_the_callers_own_does_it_all(fresh_pool, monkeypatch):
     expected = trained(1)
 
-    def start(thread):
+    def start(function, arguments):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as context:
-        context.setattr(threading.Thread, "start", start)
+        context.setattr(_thread, "start_new_thread", start)
         assert trained(3) == expected
         assert fresh_pool.n_started == 0
     assert trained(3) == expected
     assert fresh_pool.n_started == 2
+
+
+def test_a_thread_that_dies_before_it_works_is_not_waited_for(fresh_pool, monkeypatch):
+    expected = trained(1)
+    monkeypatch.setattr(_thread, "start_new_thread", lambda function, arguments: 0)
+    assert trained(3) == expected
 
 
 def test_an_interrupt_in_any_line_leaves_nothing_taken(fresh_pool):

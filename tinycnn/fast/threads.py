@@ -8,6 +8,7 @@ has a pool of its own. Where the system has no thread to give, there is one work
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 from collections import deque
@@ -75,9 +76,9 @@ class _Shared:
         """Start what is missing of so many workers, as far as the system has threads to give."""
         with self.hiring:
             while self.n_started < n_workers:
-                name = f"tinycnn-{self.n_started}"
                 try:
-                    threading.Thread(target=self.pool.work, name=name, daemon=True).start()
+                    # A threading.Thread waits until it runs: for ever, where memory is too short.
+                    _thread.start_new_thread(self.pool.work, ())
                 except (RuntimeError, MemoryError):
                     return
                 # Only now: an interrupt before this makes one worker too many, which harms nobody.
