@@ -53,7 +53,7 @@ ELSEWHERE = {
         "64 images took one thread 8%": "historical: epochs at batch 64, timed in 2026-11",
         "longer and 32 images 13%": "historical: epochs at batch 32, timed in 2026-11",
         "of which about 3 MB are kept": "SLAB_BYTES in fast/engine.py",
-        "some 400 microseconds": "epoch-8f3x3-b128 divided by its 469 steps, rounded",
+        "some 300 microseconds": "epoch-8f3x3-b128 divided by its 469 steps, rounded",
         "takes 5 microseconds": "historical: timeit of optimizer.step, 2026-11-22",
     },
     "docs/one-page.md": {
