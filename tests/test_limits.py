@@ -139,12 +139,19 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path, d
     ],
     ids=["linear", "conv", "fast", "layered"],
 )
-def test_what_no_machine_holds_is_refused_at_once_with_its_bytes(layers, what):
+def test_what_no_machine_holds_is_refused_at_once_with_its_bytes(layers, what, monkeypatch):
+    monkeypatch.setattr("tinycnn._checks.MEMORY_BYTES", 10**10)
     start = time.process_time()
     words = rf"{what} would take [\d,]+ bytes, this machine has [\d,]+"
     with pytest.raises(MemoryError, match=words):
         CNN((1, 4, 4), layers).logits(np.zeros((1, 1, 4, 4)))
     assert time.process_time() - start < 2
+
+
+def test_sizes_beyond_any_machine_are_a_value_error_in_few_words():
+    with pytest.raises(ValueError, match="more bytes than a machine can have") as raised:
+        CNN((1, 4, 4), [Flatten(), Linear(10**300), Linear(2)])
+    assert len(str(raised.value)) < 100
 
 
 def test_work_space_that_no_machine_holds_is_refused_at_once(monkeypatch):

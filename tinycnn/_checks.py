@@ -213,7 +213,10 @@ def require_memory(what: str, n_bytes: int) -> None:
     """Raise MemoryError if so many bytes are more than this machine has, before it is used.
 
     A system lends more than it has, and ends the process that uses it; or works for a minute first.
+    What no machine could have is no question of memory, but a ValueError.
     """
+    if n_bytes > sys.maxsize:
+        raise ValueError(f"{what} would take more bytes than a machine can have: use smaller sizes")
     if n_bytes > MEMORY_BYTES:
         raise MemoryError(f"{what} would take {n_bytes:,} bytes, this machine has {MEMORY_BYTES:,}")
 

@@ -141,7 +141,7 @@ class CNN:
         self.class_names = _checked_class_names(class_names, n_outputs)
         n_channels, dtype = self._architecture.image_shape[0], as_float_dtype("dtype", dtype)
         n_parameters = self._architecture.n_parameters
-        require_memory(f"{n_parameters:,} parameters", n_parameters * dtype.itemsize)
+        require_memory("the parameters", n_parameters * dtype.itemsize)
         self._set_up(
             np.zeros(n_parameters, dtype),
             np.zeros(n_channels),
