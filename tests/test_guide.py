@@ -239,7 +239,10 @@ def test_the_pictures_show_the_numbers_of_the_page(tmp_path: Path, monkeypatch) 
         np.testing.assert_allclose(names[name], getattr(found, name), rtol=1e-12)
 
 
-def test_what_a_student_computes_by_hand_is_what_functional_says() -> None:
+def test_what_a_student_computes_by_hand_is_what_functional_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(DOCS / "_ext")
     text = (DOCS / "one-page.md").read_text(encoding="utf-8")
     [steps] = re.findall(
         r"^## One weight by hand\n(.*?)^The same with all digits", text, re.M | re.S
