@@ -255,6 +255,25 @@ def benchmarks_sentences() -> list[str]:
         f"{kind.ratio('predict-one', 'ONNX Runtime / tinycnn'):.2f}"
         for kind in kinds
     ]
+    compared = {
+        "scikit-learn's MLP with 100 hidden units / tinycnn, 8 filters 3x3": (
+            kinds,
+            first,
+            "scikit-learn MLP / tinycnn",
+        ),
+        "1 thread / 2 threads, batch 128; 1024; all in one batch; 16 filters 5x5": (
+            kinds,
+            threads,
+            "1 thread / 2 threads",
+        ),
+        "build for AVX2 / build for AVX-512, 8 filters 3x3; 16 filters 5x5": (
+            levels,
+            two,
+            "v3 / v4",
+        ),
+        "best PyTorch (AVX-512) / the build for AVX2": (levels, two, f"{best} v3"),
+        "best PyTorch (AVX-512) / the build for any x86-64": (levels, two, f"{best} baseline"),
+    }
     imports = [f"{1e3 * k.median('import', 'import tinycnn, after numpy'):.0f} ms" for k in kinds]
     return [
         *(
@@ -272,28 +291,9 @@ def benchmarks_sentences() -> list[str]:
             row(label, [f"{kind.ratio(name, best):.1f}" for kind in studied])
             for name, label in networks.items()
         ),
-        row(
-            "scikit-learn's MLP with 100 hidden units / tinycnn, 8 filters 3x3",
-            ratios(kinds, first, "scikit-learn MLP / tinycnn"),
-        ),
-        row(
-            "1 thread / 2 threads, batch 128; 1024; all in one batch; 16 filters 5x5",
-            ratios(kinds, threads, "1 thread / 2 threads"),
-        ),
         row("extra memory of `train`, 60,000 images in one batch; of bytes", memory),
         row("ONNX Runtime / tinycnn, 10,000 predictions; one prediction", predict),
-        row(
-            "build for AVX2 / build for AVX-512, 8 filters 3x3; 16 filters 5x5",
-            ratios(levels, two, "v3 / v4"),
-        ),
-        row(
-            "best PyTorch (AVX-512) / the build for AVX2",
-            ratios(levels, two, "best PyTorch / tinycnn v3"),
-        ),
-        row(
-            "best PyTorch (AVX-512) / the build for any x86-64",
-            ratios(levels, two, "best PyTorch / tinycnn baseline"),
-        ),
+        *(row(label, ratios(*found)) for label, found in compared.items()),
         row("import of tinycnn above NumPy's", imports),
         f"{rates[0]} and {rates[1]} GFLOP/s",
     ]

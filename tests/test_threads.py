@@ -116,6 +116,7 @@ def test_where_no_thread_can_start_the_callers_own_does_it_all(fresh_pool, monke
 def test_a_thread_that_dies_before_it_works_is_not_waited_for(fresh_pool, monkeypatch):
     expected = trained(1)
     monkeypatch.setattr(_thread, "start_new_thread", lambda function, arguments: 0)
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: pytest.fail("it would wait"))
     assert trained(3) == expected
 
 

@@ -3,7 +3,8 @@
 The loops are in ``_kernels.pyx``, compiled for each level of instruction sets. This file, compiled
 once, reaches the build that ``fast/dispatch.py`` picked by a table of its functions. The single
 layers fill the arrays they are handed and trust their shapes, which ``functional.py`` has checked.
-The fast path checks here whatever says how much memory is read or written.
+The fast path checks here whatever says how much memory is read or written, but for the rows of a
+plan, which ``fast/plan.py`` checks where it makes them.
 """
 
 from cpython.buffer cimport (
